@@ -1,0 +1,121 @@
+//! What a source and a feed must do. The traits are declared here, where nothing implements them, so that the engine
+//! depends on no outside system and an outside system depends on no engine.
+
+use crate::key::KeyValue;
+use crate::position::Position;
+use crate::record::Record;
+use crate::stamp::Stamp;
+use crate::tag::Tag;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The ordered record of changes of one source.
+///
+/// # Contract
+///
+/// * [`Log::fence`] returns a position at or above every transaction that was visible at the source when it was called.
+///   It never returns from memory.
+/// * The feed delivers every change at or below a position before, or in, the record that reaches it. What it cannot
+///   deliver it reports as a new epoch or a gap between records, never by silence.
+/// * After a fence has returned position F, the feed reaches F by itself within a short time, also on an idle source.
+pub trait Log: Send + Sync + 'static {
+    /// Asks the source for its position now.
+    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>>;
+
+    /// Begins to follow the log, from now. The first record opens an epoch.
+    fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>>;
+}
+
+/// The ordered stream of changes of one source.
+///
+/// # Contract
+///
+/// * Records come in the order of the log.
+/// * [`Feed::next`] is cancel-safe: dropped before it is ready, it loses no record.
+/// * An error ends the feed. Whoever wants to go on follows anew and treats everything before as unproven.
+pub trait Feed: Send + 'static {
+    /// The next record.
+    fn next(&mut self) -> BoxFuture<'_, Result<Record, SourceError>>;
+}
+
+/// The system of record, as far as fills are concerned.
+///
+/// # Contract
+///
+/// * All keys of one call are read in one transaction, and the stamp belongs to exactly that transaction: it is taken
+///   with the value, neither before nor after.
+/// * The tags name everything on which the value depends, also what was looked for and not found.
+/// * A fill never writes.
+pub trait Source: Send + Sync + 'static {
+    /// Reads one view for some keys. `view` is the handle under which the implementation knows the view.
+    fn fill(
+        &self,
+        view: ViewHandle,
+        keys: Arc<[Box<[KeyValue]>]>,
+    ) -> BoxFuture<'_, Result<Fill, SourceError>>;
+}
+
+/// The number under which a source knows a prepared view.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ViewHandle(pub u32);
+
+/// What a fill brings back.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    /// What the transaction saw.
+    pub stamp: Stamp,
+    /// One per key, in the order asked.
+    pub answers: Vec<Filled>,
+}
+
+/// The answer for one key.
+#[derive(Clone, Debug)]
+pub struct Filled {
+    /// JSON: an object or an array of objects; `None` for absent.
+    pub value: Option<Box<[u8]>>,
+    /// What it depends on.
+    pub tags: Vec<Tag>,
+}
+
+/// Why a source did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    /// Whose fault it is, and so what to do.
+    pub fault: Fault,
+    /// What happened, for the people who run the service.
+    pub message: String,
+}
+
+/// Whose fault a failed call of a source is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The source cannot be reached or cannot read its data. Try again later.
+    Down,
+    /// The source did not answer in time. Try again later, and look at its load.
+    Slow,
+    /// The source answers, but the contract asks for what it cannot give: a missing table, SQL that writes. Mend the
+    /// contract or the schema.
+    Contract,
+}
+
+impl SourceError {
+    /// The source cannot be reached.
+    pub fn down(message: impl Into<String>) -> Self {
+        Self { fault: Fault::Down, message: message.into() }
+    }
+
+    /// The source did not answer in time.
+    pub fn slow(message: impl Into<String>) -> Self {
+        Self { fault: Fault::Slow, message: message.into() }
+    }
+
+    /// The contract cannot be kept.
+    pub fn contract(message: impl Into<String>) -> Self {
+        Self { fault: Fault::Contract, message: message.into() }
+    }
+}
