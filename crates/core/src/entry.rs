@@ -133,12 +133,29 @@ impl<V> Entry<V> {
         }
     }
 
+    /// Whether this entry is of the same generation as `other` and its fill saw more.
+    pub fn is_later_fill_than(&self, other: &Self) -> bool {
+        self.generation() == other.generation()
+            && (self.upper, self.filled_at) > (other.upper, other.filled_at)
+    }
+
+    /// What the entry owns on the heap beyond its value, in bytes.
+    pub fn heap_bytes(&self) -> u64 {
+        match &self.basis {
+            Basis::Plain { .. } => 0,
+            Basis::Rich { rich, .. } => (size_of::<Rich>() + 16 + size_of_val(&*rich.tags)) as u64,
+        }
+    }
+
     /// Whether the entry was filled in this generation of its ledger.
     pub(crate) fn is_of(&self, generation: u64) -> bool {
-        let own = match self.basis {
+        self.generation() == truncate(generation)
+    }
+
+    fn generation(&self) -> u16 {
+        match self.basis {
             Basis::Plain { generation, .. } | Basis::Rich { generation, .. } => generation,
-        };
-        own == truncate(generation)
+        }
     }
 
     /// The stamp, given the epoch of the entry's generation.

@@ -132,6 +132,17 @@ pub enum Void {
     Forgotten,
 }
 
+impl Void {
+    /// The word used in explanations.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OtherEpoch => "of another epoch",
+            Self::BelowHorizon => "proven before the ledger's horizon",
+            Self::Forgotten => "its detail was forgotten",
+        }
+    }
+}
+
 /// What became of a record.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -190,17 +201,21 @@ impl Ledger {
         self.is_still(generation).then_some(sight)
     }
 
-    /// Whether the entry is current, judged with everything the ledger holds.
+    /// Whether certainly nothing changed for the entry since it was last proven: the fast path, without a lock. False
+    /// means that only [`Ledger::judge`] can tell.
     #[inline]
-    pub fn judge<V>(&self, sight: &Sight, entry: &Entry<V>) -> Verdict {
-        if !entry.is_of(sight.generation) {
-            return Verdict::Void(Void::OtherEpoch);
-        }
+    pub fn is_untouched<V>(&self, sight: &Sight, entry: &Entry<V>) -> bool {
         let proven = entry.proven();
-        let untouched = proven >= sight.horizon
-            && entry.tags().iter().all(|tag| self.stripe(*tag).last.load(Ordering::Acquire) <= proven);
-        if untouched && self.is_still(sight.generation) {
-            return Verdict::Current { proven: proven.max(sight.watermark) };
+        entry.is_of(sight.generation)
+            && proven >= sight.horizon
+            && entry.tags().iter().all(|tag| self.stripe(*tag).last.load(Ordering::Acquire) <= proven)
+            && self.is_still(sight.generation)
+    }
+
+    /// Whether the entry is current, judged with everything the ledger holds.
+    pub fn judge<V>(&self, sight: &Sight, entry: &Entry<V>) -> Verdict {
+        if self.is_untouched(sight, entry) {
+            return Verdict::Current { proven: entry.proven().max(sight.watermark) };
         }
         self.judge_at(sight, entry, u64::MAX)
     }
@@ -235,7 +250,11 @@ impl Ledger {
             return Verdict::Void(Void::OtherEpoch);
         }
         match earliest {
-            Some(outdated) => Verdict::Outdated(outdated),
+            // Records arrive while the tags are looked at one by one, so a change on a tag already passed, or one lost in
+            // a gap, may precede this one; but none at or below the glance's watermark. Claim no more than the glance.
+            Some(Outdated { by, proven_before }) => {
+                Verdict::Outdated(Outdated { by, proven_before: proven_before.min(sight.proven_until) })
+            }
             None => Verdict::Current { proven: proven.max(sight.watermark.min(limit)) },
         }
     }

@@ -30,7 +30,8 @@ pub struct Snapshot {
     /// Upper limit: no transaction that wrote above this position is visible.
     pub upper: Position,
     /// Every change logged at or below this number is visible; zero if the source does not know. (Whoever noted a log
-    /// position and later a snapshot's `xmax` knows it for every snapshot whose `xmin` is not below that `xmax`.)
+    /// position and then the next transaction id to be given out knows it for every snapshot whose `xmin` is not below
+    /// that id. A snapshot's `xmax` will not do instead: a transaction can be logged, unfinished and at or above it.)
     pub certain: u64,
     /// Every transaction below is finished, and visible if it committed.
     pub xmin: u64,

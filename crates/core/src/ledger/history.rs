@@ -72,6 +72,13 @@ impl Shard {
         self.forget(oldest, at)
     }
 
+    /// Number of changes held, in the histories and in the order of arrival, whichever is more.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let remembered = self.histories.values().map(|history| history.changes.len()).sum();
+        self.arrivals.len().max(remembered)
+    }
+
     pub(super) fn clear(&mut self) {
         self.histories.clear();
         self.arrivals.clear();

@@ -1,0 +1,122 @@
+//! What a read returns, with the level it was asked for in its type.
+
+use candor_core::{Demand, Level, Receipt, SessionToken};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A consistency level as a type. [`Answer<V, Strong>`](Answer) can only come from a strong read, so a function that
+/// takes one cannot be handed a cached hint:
+///
+/// ```compile_fail
+/// use candor::{Answer, Any, Strong};
+///
+/// struct Balance(i64);
+/// fn withdraw(balance: &Answer<Balance, Strong>) { /* … */ }
+///
+/// fn careless(hint: Answer<Balance, Any>) {
+///     withdraw(&hint); // does not compile
+/// }
+/// ```
+pub trait Consistency: sealed::Sealed + Clone + Send + Sync {
+    /// What a read at this level asks for; `None` for whatever the contract declares.
+    fn demand(&self) -> Option<Demand>;
+}
+
+/// Reflects every transaction visible at the source before the read began.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Strong;
+
+/// Reflects every transaction visible at the source this long or more before the answer was given.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Bounded(pub Duration);
+
+/// Reflects at least what the token's holder has seen or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session(pub SessionToken);
+
+/// Whatever is there within the contract's limits; the receipt says what it is worth.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Any;
+
+/// The level the contract declares.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Declared;
+
+/// A level known only at run time, as the doors use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demanded(pub Demand);
+
+macro_rules! consistency {
+    ($($level:ident => |$this:ident| $demand:expr;)*) => {$(
+        impl sealed::Sealed for $level {}
+        impl Consistency for $level {
+            fn demand(&self) -> Option<Demand> {
+                let $this = self;
+                $demand
+            }
+        }
+    )*};
+}
+
+consistency! {
+    Strong => |_this| Some(Level::Strong.into());
+    Bounded => |this| Some(Level::Bounded(this.0).into());
+    Session => |this| Some(Demand { level: Level::Session, token: Some(this.0.clone()) });
+    Any => |_this| Some(Level::Any.into());
+    Declared => |_this| None;
+    Demanded => |this| Some(this.0.clone());
+}
+
+/// An answer and its receipt. `L` is the level it was read at.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Answer<V, L = Declared> {
+    value: Option<V>,
+    receipt: Receipt,
+    given: Option<SessionToken>,
+    level: PhantomData<fn() -> L>,
+}
+
+impl<V, L> Answer<V, L> {
+    pub(crate) fn new(value: Option<V>, receipt: Receipt, given: Option<SessionToken>) -> Self {
+        Self { value, receipt, given, level: PhantomData }
+    }
+
+    /// The value, or `None` where the source has none.
+    pub fn value(&self) -> Option<&V> {
+        self.value.as_ref()
+    }
+
+    /// Takes the value out.
+    pub fn into_value(self) -> Option<V> {
+        self.value
+    }
+
+    /// Where the answer came from, as of when, and what proves it.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// The token a later read must present to not go behind this answer. Includes what the token given to this read
+    /// stood for.
+    pub fn session(&self) -> SessionToken {
+        let mut token = self.given.clone().unwrap_or_default();
+        if let Some(upper) = self.receipt.upper {
+            token.observe(upper);
+        }
+        token
+    }
+
+    /// Gives up the level: any answer is good enough for whoever asks for a hint.
+    pub fn weaken(self) -> Answer<V, Any> {
+        self.retype()
+    }
+
+    pub(crate) fn retype<M>(self) -> Answer<V, M> {
+        Answer { value: self.value, receipt: self.receipt, given: self.given, level: PhantomData }
+    }
+}

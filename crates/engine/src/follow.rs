@@ -1,0 +1,422 @@
+//! Following a source's log: what an instance keeps per source.
+//!
+//! A [`Follower`] owns the ledger and two background tasks. One takes records from the feed into the ledger. The other
+//! asks the source for its position (a fence) whenever a reader needs to know that nothing was missed up to now, and
+//! from time to time by itself; everyone who waits when it asks shares the answer.
+//!
+//! ```text
+//!   reader ── wants proof ──► waiting ──► asked_at = now; F = log.fence() ──► watermark ≥ F? ──► proven until asked_at
+//!                                                                                  ▲
+//!   log ───── records ──────► feed ─────► ledger.apply ────────────────────────────┘
+//! ```
+//!
+//! The moment is noted before the question is asked, and a reader only joins a question that has not been asked yet.
+//! So once the watermark reaches F, everything that was visible when the reader arrived is in the ledger. No clock but
+//! this instance's own is ever looked at; if the feed or the source goes silent, the proven moment stands still and
+//! every bound grows by itself.
+//!
+//! A source without a log has a follower too. Its ledger holds only what applications invalidate, in a local sequence
+//! that starts with the process, and proves nothing about the source.
+
+use crate::seams::World;
+use candor_core::port::{Feed, Log, SourceError};
+use candor_core::{
+    Applied, Change, Epoch, Ledger, LedgerSize, LogId, Moment, Position, Record, Sight, Tag, Xid,
+};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot, watch};
+
+/// Changes kept for explaining what happened. Not part of any proof.
+const RECENT_CHANGES: usize = 8192;
+/// Between two attempts to follow a log that is down.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// How a log is followed.
+#[derive(Copy, Clone, Debug)]
+pub struct FollowOptions {
+    /// How often the source is asked for its position when no reader asks. Shorter means that changes are noticed
+    /// sooner by reads that do not demand it.
+    pub pulse: Duration,
+    /// How long one fence may take before the log counts as down.
+    pub fence_timeout: Duration,
+    /// What the ledger remembers.
+    pub ledger: LedgerSize,
+}
+
+impl Default for FollowOptions {
+    fn default() -> Self {
+        Self {
+            pulse: Duration::from_millis(50),
+            fence_timeout: Duration::from_secs(1),
+            ledger: LedgerSize::default(),
+        }
+    }
+}
+
+/// Whether the log is being followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedStatus {
+    /// There is no log; nothing is followed.
+    None,
+    /// Not yet.
+    Starting,
+    /// Yes.
+    Following,
+    /// No, for this reason. It is tried again all the time.
+    Down(String),
+}
+
+/// A change as it arrived, for explanations.
+#[derive(Clone, Debug)]
+pub struct Noted {
+    /// When it arrived here.
+    pub arrived: Moment,
+    /// Its position.
+    pub position: Position,
+    /// What it touched, for people.
+    pub note: Box<str>,
+    tags: Box<[Tag]>,
+}
+
+/// The logs somebody in this process follows. Caches whose session tokens travel together share one.
+#[derive(Clone, Debug, Default)]
+pub struct KnownLogs(Arc<Mutex<HashMap<LogId, usize>>>);
+
+/// What an instance keeps per source: the ledger and the tasks that feed it.
+#[derive(Clone)]
+pub struct Follower {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: World,
+    log: Option<Arc<dyn Log>>,
+    options: FollowOptions,
+    ledger: Ledger,
+    known: KnownLogs,
+    state: Mutex<State>,
+    /// Counts changes of the ledger; waiters look again.
+    advanced: watch::Sender<u64>,
+    status: watch::Sender<FeedStatus>,
+    wanted: Notify,
+    closing: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Readers that wait for the next fence.
+    waiting: Vec<oneshot::Sender<Result<Fence, SourceError>>>,
+    /// The latest fence whose position the watermark has not reached yet.
+    unproven: Option<Fence>,
+    recent: VecDeque<Noted>,
+    registered: Option<LogId>,
+}
+
+/// A source's position and the moment before it was asked for.
+#[derive(Copy, Clone, Debug)]
+struct Fence {
+    asked_at: Moment,
+    position: Position,
+}
+
+impl Follower {
+    /// Begins to follow a log. Runs until [`Follower::close`].
+    pub fn follow(world: World, log: Arc<dyn Log>, options: FollowOptions, known: KnownLogs) -> Self {
+        let follower = Self::new(world, Some(log), options, known, FeedStatus::Starting);
+        let shared = Arc::clone(&follower.shared);
+        follower.shared.world.spawn(async move { shared.take_records().await });
+        let shared = Arc::clone(&follower.shared);
+        follower.shared.world.spawn(async move { shared.ask_fences().await });
+        follower
+    }
+
+    /// For a source without a log: only what applications invalidate.
+    pub fn local(world: World, known: KnownLogs) -> Self {
+        let epoch = Epoch { log: LogId(world.draw()), era: 0 };
+        let options = FollowOptions::default();
+        let follower = Self::new(world, None, options, known, FeedStatus::None);
+        follower.shared.take(&Record::opening(epoch, 1));
+        follower
+    }
+
+    fn new(
+        world: World,
+        log: Option<Arc<dyn Log>>,
+        options: FollowOptions,
+        known: KnownLogs,
+        status: FeedStatus,
+    ) -> Self {
+        let shared = Shared {
+            world,
+            log,
+            options,
+            ledger: Ledger::new(options.ledger),
+            known,
+            state: Mutex::default(),
+            advanced: watch::Sender::new(0),
+            status: watch::Sender::new(status),
+            wanted: Notify::new(),
+            closing: watch::Sender::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether there is a log to prove things with.
+    #[inline]
+    pub fn has_log(&self) -> bool {
+        self.shared.log.is_some()
+    }
+
+    /// The ledger.
+    #[inline]
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+
+    /// Whether the log is being followed.
+    pub fn status(&self) -> FeedStatus {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Ready when the log is followed, or there is none.
+    pub async fn following(&self) {
+        let mut status = self.shared.status.subscribe();
+        let _ = status.wait_for(|status| matches!(status, FeedStatus::Following | FeedStatus::None)).await;
+    }
+
+    /// Asks the source for its position and waits until the ledger has reached it. Afterwards everything that was
+    /// visible at the source when this was called is in the ledger.
+    ///
+    /// # Errors
+    ///
+    /// Why the log cannot say: it is down, or did not answer before `deadline`.
+    pub async fn prove(&self, deadline: Moment) -> Result<Position, String> {
+        if let FeedStatus::Down(why) = self.status() {
+            return Err(why);
+        }
+        let deadline = deadline.min(self.shared.world.now().plus(self.shared.options.fence_timeout));
+        match self.shared.world.within(deadline, self.shared.prove()).await {
+            Some(outcome) => outcome,
+            None => Err("the log did not reach the source's position in time".to_owned()),
+        }
+    }
+
+    /// The positions after which this token's holder would see nothing older, in this log.
+    pub(crate) fn known(&self) -> &KnownLogs {
+        &self.shared.known
+    }
+
+    /// Takes an application's invalidation into the ledger of a source without a log.
+    pub(crate) fn invalidate_locally(&self, tags: Vec<Tag>) {
+        let _writers = self.shared.state.lock();
+        let Some(sight) = self.shared.ledger.sight() else { return };
+        let at = sight.watermark + 1;
+        let change =
+            Change { at, xid: Xid(at), tags: tags.into(), note: "invalidated by an application".into() };
+        self.shared.ledger.apply(&Record {
+            epoch: sight.epoch,
+            previous: sight.watermark,
+            at,
+            changes: vec![change],
+        });
+    }
+
+    /// Changes on any of these tags that arrived lately, oldest first.
+    pub fn recent_changes(&self, tags: &[Tag]) -> Vec<Noted> {
+        let state = self.shared.state.lock();
+        let concerns = |noted: &&Noted| noted.tags.iter().any(|tag| tags.contains(tag));
+        state.recent.iter().filter(concerns).cloned().collect()
+    }
+
+    /// Ends the tasks. What is proven stays proven and ages.
+    pub fn close(&self) {
+        self.shared.closing.send_replace(true);
+        self.shared.known.forget(self.shared.state.lock().registered.take());
+    }
+}
+
+impl Shared {
+    async fn prove(&self) -> Result<Position, String> {
+        loop {
+            let fence = self.fence().await.map_err(|error| error.message)?;
+            let mut advanced = self.advanced.subscribe();
+            loop {
+                advanced.borrow_and_update();
+                if self.ledger.prove(fence.asked_at, fence.position) {
+                    return Ok(fence.position);
+                }
+                if let FeedStatus::Down(why) = &*self.status.borrow() {
+                    return Err(why.clone());
+                }
+                // The epoch may have ended between the question and now; then the position is never reached.
+                if self.ledger.sight().is_some_and(|sight| is_later_epoch(sight.epoch, fence.position.epoch))
+                {
+                    break;
+                }
+                if advanced.changed().await.is_err() {
+                    return Err("this instance is shutting down".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Joins the next question; never one that has been asked already.
+    async fn fence(&self) -> Result<Fence, SourceError> {
+        let (answer, asked) = oneshot::channel();
+        self.state.lock().waiting.push(answer);
+        self.wanted.notify_one();
+        asked.await.unwrap_or_else(|_| Err(SourceError::down("this instance is shutting down")))
+    }
+
+    async fn ask_fences(&self) {
+        let Some(log) = &self.log else { return };
+        let mut closing = self.closing.subscribe();
+        loop {
+            let pulse = self.world.now().plus(self.options.pulse);
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => break,
+                () = self.wanted.notified() => {}
+                () = self.world.sleep_until(pulse) => {}
+            }
+            let waiting = std::mem::take(&mut self.state.lock().waiting);
+            let asked_at = self.world.now();
+            let limit = asked_at.plus(self.options.fence_timeout);
+            let answer = match self.world.within(limit, log.fence()).await {
+                Some(answer) => answer.map(|position| Fence { asked_at, position }),
+                None => Err(SourceError::slow("the source did not tell its position in time")),
+            };
+            match &answer {
+                Ok(fence) => {
+                    self.state.lock().unproven = Some(*fence);
+                    self.prove_latest();
+                }
+                Err(error) => tracing::debug!(%error, "a fence failed"),
+            }
+            for waiter in waiting {
+                // A reader that has gone away does not mind.
+                let _ = waiter.send(answer.clone());
+            }
+        }
+        self.state.lock().waiting.clear();
+    }
+
+    async fn take_records(&self) {
+        let Some(log) = &self.log else { return };
+        let mut closing = self.closing.subscribe();
+        loop {
+            let ended = tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => return,
+                ended = self.take_records_once(&**log) => ended,
+            };
+            tracing::warn!(error = %ended, "the log cannot be followed; trying again");
+            self.status.send_replace(FeedStatus::Down(ended.message));
+            self.advanced.send_modify(|count| *count += 1);
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => return,
+                () = self.world.sleep_until(self.world.now().plus(RETRY)) => {}
+            }
+        }
+    }
+
+    /// Follows the log until it fails.
+    async fn take_records_once(&self, log: &dyn Log) -> SourceError {
+        let mut feed: Box<dyn Feed> = match log.follow().await {
+            Ok(feed) => feed,
+            Err(error) => return error,
+        };
+        loop {
+            match feed.next().await {
+                Ok(record) => self.take(&record),
+                Err(error) => return error,
+            }
+            if self.log.is_some() && *self.status.borrow() != FeedStatus::Following {
+                self.status.send_replace(FeedStatus::Following);
+            }
+        }
+    }
+
+    fn take(&self, record: &Record) {
+        match self.ledger.apply(record) {
+            Applied::NewEpoch => {
+                tracing::info!(epoch = %record.epoch, at = record.at, "a new epoch; older proofs are void");
+                self.register(record.epoch.log);
+            }
+            Applied::Gap { from, to } => {
+                tracing::warn!(from, to, "records are missing; entries proven before the gap are void");
+            }
+            Applied::Advanced | Applied::Duplicate => {}
+        }
+        self.note(record);
+        self.prove_latest();
+        self.advanced.send_modify(|count| *count += 1);
+    }
+
+    fn prove_latest(&self) {
+        let mut state = self.state.lock();
+        if let Some(fence) = state.unproven
+            && self.ledger.prove(fence.asked_at, fence.position)
+        {
+            state.unproven = None;
+        }
+    }
+
+    fn note(&self, record: &Record) {
+        if record.changes.is_empty() {
+            return;
+        }
+        let arrived = self.world.now();
+        let mut state = self.state.lock();
+        for change in &record.changes {
+            if state.recent.len() == RECENT_CHANGES {
+                state.recent.pop_front();
+            }
+            let position = Position { epoch: record.epoch, at: change.at };
+            let (note, tags) = (change.note.clone(), change.tags.clone());
+            state.recent.push_back(Noted { arrived, position, note, tags });
+        }
+    }
+
+    fn register(&self, log: LogId) {
+        let before = self.state.lock().registered.replace(log);
+        self.known.learn(log);
+        self.known.forget(before);
+    }
+}
+
+impl KnownLogs {
+    /// Whether somebody here follows this log.
+    pub fn contains(&self, log: LogId) -> bool {
+        self.0.lock().contains_key(&log)
+    }
+
+    fn learn(&self, log: LogId) {
+        *self.0.lock().entry(log).or_default() += 1;
+    }
+
+    fn forget(&self, log: Option<LogId>) {
+        let Some(log) = log else { return };
+        let mut known = self.0.lock();
+        if let Some(followers) = known.get_mut(&log) {
+            *followers -= 1;
+            if *followers == 0 {
+                known.remove(&log);
+            }
+        }
+    }
+}
+
+/// Whether `now` is an epoch in which a position of `then` is no longer reached.
+fn is_later_epoch(now: Epoch, then: Epoch) -> bool {
+    now.log != then.log || now.era > then.era
+}
+
+/// Reads the ledger without a log the way one with a log is read.
+pub(crate) fn local_stamp(sight: &Sight) -> candor_core::Stamp {
+    candor_core::Stamp::Sequence(sight.position())
+}

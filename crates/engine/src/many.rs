@@ -1,0 +1,222 @@
+//! Several keys whose answers hold together.
+//!
+//! Entries that are all current at one watermark W, and none of which reflects anything beyond W, are together what a
+//! transaction at W would have read. So a snapshot is usually served from memory. What is missing is loaded in one
+//! source transaction; then the ledger is brought up to that transaction and everything is judged again at one
+//! watermark. If a change got in between, all keys are loaded in one transaction, which holds together by itself.
+
+use crate::answer::{Answer, Consistency};
+use crate::cache::{Cache, Fill};
+use crate::error::{LoadError, ReadError};
+use crate::flight::FlightError;
+use crate::follow::{FeedStatus, local_stamp};
+use crate::limit::Priority;
+use crate::load::Loaded;
+use crate::read::Need;
+use crate::view::Event;
+use candor_core::port::BoxFuture;
+use candor_core::{Demand, Entry, Level, Moment, Origin, Position, Receipt, Stamp, Verdict};
+use candor_tiers::Tier;
+use futures_util::FutureExt;
+use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Loads several keys in one transaction of the source.
+pub trait LoadMany<K, V>: Send + Sync {
+    /// Begins a load. All answers are read in one transaction, to which the stamp belongs; one per key, in order.
+    fn load_many(&self, keys: Vec<K>) -> BoxFuture<'static, Result<ManyLoaded<V>, LoadError>>;
+}
+
+/// What such a load brings back.
+#[derive(Clone, Debug)]
+pub struct ManyLoaded<V> {
+    /// What the transaction saw.
+    pub stamp: Stamp,
+    /// One per key, in the order asked. Stamps of their own are ignored.
+    pub answers: Vec<Loaded<V>>,
+}
+
+/// One key's part of a snapshot.
+struct Piece<V> {
+    entry: Entry<V>,
+    origin: Origin,
+}
+
+/// A load of several keys that succeeded.
+struct Batch<V> {
+    entries: Vec<Entry<V>>,
+    upper: Position,
+    begun: Moment,
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Reads several keys so that the answers hold together at one position of the source, and satisfy `level` as well.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`]; [`ReadError::SnapshotUnmet`] where the source has no log.
+    pub async fn snapshot<L: Consistency>(
+        &self,
+        keys: &[K],
+        level: L,
+        loader: Arc<dyn LoadMany<K, V>>,
+    ) -> Result<Vec<Answer<V, L>>, ReadError> {
+        self.check_open()?;
+        let demand = self.demand(&level);
+        if self.view.contract().critical && demand.level != Level::Strong {
+            return Err(ReadError::Critical { view: self.view.contract().view.clone(), asked: demand.level });
+        }
+        let outcome = self.snapshot_demanding(keys, demand, &*loader).await;
+        if outcome.is_err() {
+            self.view.figures().event(Event::Failed);
+        }
+        Ok(outcome?.into_iter().map(Answer::at).collect())
+    }
+
+    async fn snapshot_demanding(
+        &self,
+        keys: &[K],
+        demand: Demand,
+        loader: &dyn LoadMany<K, V>,
+    ) -> Result<Vec<Answer<V>>, ReadError> {
+        if !self.logged() {
+            let why = "the view has no log behind it, so nothing shows that answers hold together".to_owned();
+            return Err(ReadError::SnapshotUnmet { why });
+        }
+        let begun = self.shared.world.now();
+        let deadline = begun.plus(self.view.contract().timeout);
+        let need = Need {
+            level: demand.level,
+            begun,
+            token: self.token_position(demand.token.as_ref(), demand.level)?,
+        };
+        let followed = !matches!(self.shared.follower.status(), FeedStatus::Down(_));
+        if followed && let Some(pieces) = self.from_memory(keys, &need, deadline, loader).await? {
+            return Ok(pieces.into_iter().map(|answer| answer.with_given(demand.token.clone())).collect());
+        }
+        let batch = self.load_batch(keys, deadline, loader).await?;
+        self.check_token(need.token, batch.upper)?;
+        if batch.begun < need.floor(self.shared.world.now()) {
+            let why = "the source takes longer than the level allows".to_owned();
+            return Err(ReadError::LevelUnmet { level: need.level, why });
+        }
+        let (at, as_of) = (batch.upper, batch.begun);
+        let piece = |entry| Piece { entry, origin: Origin::Source };
+        Ok(batch.entries.into_iter().map(|entry| self.piece_answer(piece(entry), at, as_of)).collect())
+    }
+
+    /// The snapshot from memory, loading what is missing. `None` where memory cannot give one.
+    async fn from_memory(
+        &self,
+        keys: &[K],
+        need: &Need,
+        deadline: Moment,
+        loader: &dyn LoadMany<K, V>,
+    ) -> Result<Option<Vec<Answer<V>>>, ReadError> {
+        let missing: Vec<K> = match self.pieces(keys, need) {
+            Ok(answers) => return Ok(Some(answers)),
+            Err(missing) => missing.into_iter().map(|index| keys[index].clone()).collect(),
+        };
+        if missing.len() == keys.len() && !keys.is_empty() {
+            return Ok(None);
+        }
+        if !missing.is_empty() {
+            self.view.figures().event(Event::MissCold);
+            self.load_batch(&missing, deadline, loader).await?;
+        }
+        let Ok(position) = self.shared.follower.prove(deadline).await else { return Ok(None) };
+        self.check_token(need.token, position)?;
+        Ok(self.pieces(keys, need).ok())
+    }
+
+    /// All answers at one watermark, or the indices of the keys for which memory has none. No index means that only the
+    /// level is not satisfied yet.
+    fn pieces(&self, keys: &[K], need: &Need) -> Result<Vec<Answer<V>>, Vec<usize>> {
+        let ledger = self.shared.follower.ledger();
+        let now = self.shared.world.now();
+        let Some(sight) = ledger.sight() else { return Err((0..keys.len()).collect()) };
+        let mut pieces = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let entry = self.shared.tier.get(key).filter(|entry| {
+                !entry.is_expired(now)
+                    && entry.upper() <= sight.watermark
+                    && matches!(ledger.judge_at(&sight, entry, sight.watermark), Verdict::Current { .. })
+            });
+            match entry {
+                Some(entry) => pieces.push(Piece { entry, origin: Origin::L1 }),
+                None => missing.push(index),
+            }
+        }
+        let filled = pieces.iter().map(|piece| piece.entry.filled_at()).max();
+        let as_of = sight.proven_until.max(filled);
+        let fresh = as_of.is_some_and(|as_of| as_of >= need.floor(now));
+        let reached = need.token.is_none_or(|token| sight.position().reaches(token));
+        if !missing.is_empty() || !fresh || !reached {
+            return Err(missing);
+        }
+        let as_of = as_of.unwrap_or(Moment::ZERO);
+        Ok(pieces.into_iter().map(|piece| self.piece_answer(piece, sight.position(), as_of)).collect())
+    }
+
+    /// All these keys in one transaction of the source.
+    async fn load_batch(
+        &self,
+        keys: &[K],
+        deadline: Moment,
+        loader: &dyn LoadMany<K, V>,
+    ) -> Result<Batch<V>, ReadError> {
+        let shared = &self.shared;
+        let permit = shared.limiter.acquire(Priority::Reader).await.map_err(ReadError::Overloaded)?;
+        let before = shared.invalidations.load(Ordering::Acquire);
+        let begun = shared.world.now();
+        let local = shared.follower.ledger().sight().map(|sight| local_stamp(&sight));
+        let work = AssertUnwindSafe(async { loader.load_many(keys.to_vec()).await }).catch_unwind();
+        let loaded = shared.world.within(deadline, work).await;
+        drop(permit);
+        let loaded = match loaded {
+            Some(Ok(Ok(loaded))) if loaded.answers.len() == keys.len() => loaded,
+            Some(Ok(Ok(_))) => {
+                let error = LoadError::new(
+                    candor_core::port::Fault::Contract,
+                    "the loader gave another number of answers than keys",
+                );
+                return Err(ReadError::Load(error));
+            }
+            Some(Ok(Err(error))) => return Err(ReadError::Load(error)),
+            Some(Err(_panic)) => return Err(ReadError::Load(LoadError::panicked())),
+            None => return Err(FlightError::Timeout(self.view.contract().timeout).into()),
+        };
+        let took = shared.world.now().since(begun);
+        self.view.filled(took);
+        let doomed = shared.invalidations.load(Ordering::Acquire) != before;
+        let upper = loaded.stamp.upper();
+        let keep = |(key, answer): (&K, Loaded<V>)| {
+            let fill = Fill { key, view: &self.view, local: local.clone(), begun, took };
+            shared.keep(&fill, answer.stamped(loaded.stamp.clone()), doomed).entry
+        };
+        let entries = keys.iter().zip(loaded.answers).map(keep).collect();
+        Ok(Batch { entries, upper, begun })
+    }
+
+    fn piece_answer(&self, piece: Piece<V>, position: Position, as_of: Moment) -> Answer<V> {
+        let now = self.shared.world.now();
+        let receipt = Receipt {
+            origin: piece.origin,
+            proof: self.proof(),
+            bound: Some(now.since(as_of)),
+            age: now.since(piece.entry.filled_at()),
+            position: Some(position),
+            upper: Some(Position { epoch: position.epoch, at: piece.entry.upper() }),
+            degraded: None,
+        };
+        self.view.figures().answer(&receipt);
+        Answer::new(piece.entry.into_value(), receipt, None)
+    }
+}

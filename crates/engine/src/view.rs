@@ -1,0 +1,193 @@
+//! A view at run time: its contract and what is counted about it.
+
+use crate::stats::{Counters, Histogram};
+use candor_core::{Contract, Degraded, Origin, Receipt};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A contract in force, with its figures.
+#[derive(Debug, Default)]
+pub struct View {
+    contract: Contract,
+    figures: Figures,
+    /// Moving average of what a fill costs, in nanoseconds; what early refresh weighs against the end of an entry.
+    fill_cost: AtomicU64,
+}
+
+/// Why a read did not take what memory held, or a fill was not kept. The rows of the bypass and eviction figures.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Event {
+    /// Memory held nothing.
+    MissCold,
+    /// The time to live had ended.
+    MissExpired,
+    /// A change on the entry's tags.
+    MissOutdated,
+    /// The ledger could not judge the entry.
+    MissVoid,
+    /// The read was strong and needed a fence.
+    FenceStrong,
+    /// The proof was older than the read's bound and needed a fence.
+    FenceBound,
+    /// The session was ahead of the watermark.
+    FenceSession,
+    /// The log could not be followed.
+    FeedDown,
+    /// A fill failed the rule: a change was not visible in it. Given to its readers and not kept.
+    NotKeptOutdated,
+    /// A fill could not be judged.
+    NotKeptVoid,
+    /// A loader gave no stamp although the source has a log.
+    NotKeptUnstamped,
+    /// An application invalidated the key while it was loading.
+    NotKeptInvalidated,
+    /// A fill that was kept.
+    Kept,
+    /// A fill failed.
+    FillFailed,
+    /// The limiter refused a fill.
+    FillRefused,
+    /// A fill for nobody, to keep an entry fresh.
+    Refresh,
+    /// An answer that was less than asked for.
+    Degraded,
+    /// A read that ended in an error.
+    Failed,
+    /// An application's invalidation.
+    Invalidated,
+}
+
+impl Event {
+    const COUNT: usize = 19;
+
+    /// All of them, with the words used in metrics.
+    pub const ALL: [(&'static str, Self); Self::COUNT] = [
+        ("miss-cold", Self::MissCold),
+        ("miss-expired", Self::MissExpired),
+        ("miss-outdated", Self::MissOutdated),
+        ("miss-void", Self::MissVoid),
+        ("fence-strong", Self::FenceStrong),
+        ("fence-bound", Self::FenceBound),
+        ("fence-session", Self::FenceSession),
+        ("feed-down", Self::FeedDown),
+        ("not-kept-outdated", Self::NotKeptOutdated),
+        ("not-kept-void", Self::NotKeptVoid),
+        ("not-kept-unstamped", Self::NotKeptUnstamped),
+        ("not-kept-invalidated", Self::NotKeptInvalidated),
+        ("kept", Self::Kept),
+        ("fill-failed", Self::FillFailed),
+        ("fill-refused", Self::FillRefused),
+        ("refresh", Self::Refresh),
+        ("degraded", Self::Degraded),
+        ("failed", Self::Failed),
+        ("invalidated", Self::Invalidated),
+    ];
+}
+
+/// What is counted per view.
+#[derive(Debug, Default)]
+pub struct Figures {
+    events: Counters<{ Event::COUNT }>,
+    origins: Counters<4>,
+    bounds: Histogram,
+    ages: Histogram,
+    fills: Histogram,
+    fill_nanos: Counters<1>,
+}
+
+impl Figures {
+    /// How often this happened.
+    pub fn events(&self, event: Event) -> u64 {
+        self.events.sum(event as usize)
+    }
+
+    /// Answers by where they were found.
+    pub fn answers(&self, origin: Origin) -> u64 {
+        self.origins.sum(slot(origin))
+    }
+
+    /// The claimed bounds of all answers that had one.
+    pub fn bounds(&self) -> &Histogram {
+        &self.bounds
+    }
+
+    /// The ages of all answers.
+    pub fn ages(&self) -> &Histogram {
+        &self.ages
+    }
+
+    /// How long fills took.
+    pub fn fills(&self) -> &Histogram {
+        &self.fills
+    }
+
+    /// Time spent in fills altogether.
+    pub fn fill_time(&self) -> Duration {
+        Duration::from_nanos(self.fill_nanos.sum(0))
+    }
+
+    #[inline]
+    pub(crate) fn event(&self, event: Event) {
+        self.events.count(event as usize);
+    }
+
+    #[inline]
+    pub(crate) fn answer(&self, receipt: &Receipt) {
+        self.origins.count(slot(receipt.origin));
+        self.ages.count(receipt.age);
+        if let Some(bound) = receipt.bound {
+            self.bounds.count(bound);
+        }
+        if receipt.degraded.is_some() {
+            self.degraded(receipt.degraded);
+        }
+    }
+
+    #[cold]
+    fn degraded(&self, _: Option<Degraded>) {
+        self.event(Event::Degraded);
+    }
+}
+
+fn slot(origin: Origin) -> usize {
+    match origin {
+        Origin::L1 => 0,
+        Origin::L2 => 1,
+        Origin::Flight => 2,
+        Origin::Source => 3,
+    }
+}
+
+impl View {
+    /// Puts a contract in force.
+    pub fn new(contract: Contract) -> Self {
+        Self { contract, ..Self::default() }
+    }
+
+    /// The promises.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// What was counted.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// What a fill costs lately.
+    pub fn fill_cost(&self) -> Duration {
+        Duration::from_nanos(self.fill_cost.load(Ordering::Relaxed))
+    }
+
+    /// Counts a fill; the average moves by an eighth.
+    pub(crate) fn filled(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.figures.fills.count(took);
+        self.figures.fill_nanos.add(0, nanos);
+        let before = self.fill_cost.load(Ordering::Relaxed);
+        let after = if before == 0 { nanos } else { before - before / 8 + nanos / 8 };
+        // A lost race loses one sample of an average.
+        self.fill_cost.store(after, Ordering::Relaxed);
+    }
+}

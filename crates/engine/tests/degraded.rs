@@ -1,0 +1,113 @@
+//! What contracts say when the source or the log is down, and that nothing else is answered.
+
+use crate::Bench;
+use candor::{
+    Any, Bounded, Contract, Degraded, Level, OnFeedDown, OnSourceDown, Origin, ReadError, Session, Strong,
+};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A cache whose entry for key 1 is outdated beyond the default bound, while the source is down.
+async fn source_down(on_source_down: OnSourceDown) -> Bench {
+    let bench = Bench::with(Contract { on_source_down, ..Contract::default() });
+    bench.write(1, 10);
+    bench.cache.get(&1, bench.source.reader()).await.unwrap();
+    bench.settle().await;
+    bench.clock.advance(5 * SECOND);
+    bench.write(1, 11);
+    bench.settle().await;
+    bench.source.set_down(true);
+    bench.clock.advance(5 * SECOND);
+    bench.settle().await;
+    bench
+}
+
+#[tokio::test]
+async fn without_a_source_the_default_is_an_error_that_says_so() {
+    let bench = source_down(OnSourceDown::Error).await;
+    let error = bench.cache.get(&1, bench.source.reader()).await.unwrap_err();
+    assert!(matches!(error, ReadError::Load(_)) && error.to_string().contains("down"), "{error}");
+}
+
+#[tokio::test]
+async fn a_contract_may_allow_a_stale_answer_with_an_honest_bound() {
+    let bench = source_down(OnSourceDown::Stale(60 * SECOND)).await;
+    let answer = bench.cache.read(&1, bench.source.reader()).await.unwrap();
+    assert_eq!((answer.value(), answer.receipt().degraded), (Some(&10), Some(Degraded::SourceDown)));
+    assert!(answer.receipt().bound.unwrap() >= 5 * SECOND, "{:?}", answer.receipt());
+    bench.clock.advance(60 * SECOND);
+    assert!(bench.cache.read(&1, bench.source.reader()).await.is_err(), "beyond its limit");
+}
+
+#[tokio::test]
+async fn strong_and_session_never_degrade() {
+    let bench = source_down(OnSourceDown::Stale(60 * SECOND)).await;
+    assert!(bench.cache.at(Strong).get(&1, bench.source.reader()).await.is_err());
+    let seen = bench.cache.at(Any).read(&1, bench.source.reader()).await.unwrap();
+    let mut token = seen.session();
+    token.observe(bench.source.commit([]));
+    assert!(bench.cache.at(Session(token)).get(&1, bench.source.reader()).await.is_err());
+}
+
+async fn log_frozen(on_feed_down: OnFeedDown) -> Bench {
+    let bench = Bench::with(Contract { on_feed_down, ..Contract::default() });
+    bench.write(1, 10);
+    bench.cache.get(&1, bench.source.reader()).await.unwrap();
+    bench.settle().await;
+    bench.source.freeze_log(true);
+    bench.write(1, 11);
+    bench.clock.advance(5 * SECOND);
+    bench
+}
+
+/// Reads while the log stands still: the clock moves on until the read gives up waiting for it.
+async fn read(bench: &Bench, level: Level) -> Result<candor::Answer<u64, candor::Demanded>, ReadError> {
+    let read = tokio::spawn({
+        let (cache, loader) = (bench.cache.clone(), bench.source.loader());
+        async move { cache.read_with(&1, candor::Demanded(level.into()), || loader).await }
+    });
+    bench.settle().await;
+    bench.clock.advance(SECOND);
+    read.await.unwrap()
+}
+
+#[tokio::test]
+async fn without_a_log_the_source_answers() {
+    let bench = log_frozen(OnFeedDown::Source).await;
+    for level in [Level::Strong, Level::Bounded(SECOND)] {
+        let answer = read(&bench, level).await.unwrap();
+        assert_eq!((answer.value(), answer.receipt().origin), (Some(&11), Origin::Source));
+        assert_eq!(answer.receipt().degraded, None, "the level was met");
+        bench.clock.advance(5 * SECOND);
+    }
+}
+
+#[tokio::test]
+async fn without_a_log_a_contract_may_allow_stale_answers_or_none() {
+    let bench = log_frozen(OnFeedDown::Stale(60 * SECOND)).await;
+    let answer = read(&bench, Level::Bounded(SECOND)).await.unwrap();
+    assert_eq!((answer.value(), answer.receipt().degraded), (Some(&10), Some(Degraded::FeedDown)));
+    assert!(answer.receipt().bound.unwrap() >= 5 * SECOND);
+    let strong = read(&bench, Level::Strong).await.unwrap();
+    assert_eq!(
+        (strong.value(), strong.receipt().origin),
+        (Some(&11), Origin::Source),
+        "strong never degrades"
+    );
+
+    let bench = log_frozen(OnFeedDown::Error).await;
+    let error = read(&bench, Level::Bounded(SECOND)).await.unwrap_err();
+    assert!(matches!(error, ReadError::LevelUnmet { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_log_that_comes_back_is_followed_again() {
+    let bench = log_frozen(OnFeedDown::Source).await;
+    bench.source.freeze_log(false);
+    bench.settle().await;
+    let first = bench.cache.at(Bounded(SECOND)).read(&1, bench.source.reader()).await.unwrap();
+    assert_eq!(first.value(), Some(&11));
+    let second = bench.cache.at(Strong).read(&1, bench.source.reader()).await.unwrap();
+    assert_eq!(second.receipt().origin, Origin::L1);
+}

@@ -1,0 +1,260 @@
+//! Who shares a load with whom, and what a load that goes wrong does to the others.
+
+use crate::Bench;
+use candor::{Any, Cache, Contract, Limits, LoadContext, Origin, ReadError, Strong};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+
+/// A loader that counts its calls and waits to be let go.
+struct Gate {
+    loads: AtomicUsize,
+    go: Semaphore,
+    abandoned: Notify,
+}
+
+impl Gate {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { loads: AtomicUsize::new(0), go: Semaphore::new(0), abandoned: Notify::new() })
+    }
+
+    fn loader(
+        self: &Arc<Self>,
+    ) -> impl Fn(LoadContext<u32, u64>) -> std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>
+    + Send
+    + Sync
+    + 'static {
+        let gate = Arc::clone(self);
+        move |context| {
+            let gate = Arc::clone(&gate);
+            Box::pin(async move {
+                let number = gate.loads.fetch_add(1, Ordering::SeqCst) as u64;
+                tokio::select! {
+                    permit = gate.go.acquire() => permit.map_err(|e| e.to_string())?.forget(),
+                    () = context.abandoned() => gate.abandoned.notify_one(),
+                }
+                if context.is_abandoned() { Err("abandoned".to_owned()) } else { Ok(number) }
+            })
+        }
+    }
+
+    fn loads(&self) -> usize {
+        self.loads.load(Ordering::SeqCst)
+    }
+}
+
+fn clock_only() -> (Cache<u32, u64>, candor::testing::ManualClock) {
+    let (world, clock) = candor::testing::manual_world(3);
+    (Cache::builder().world(world).build(), clock)
+}
+
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_herd_costs_one_load() {
+    let (cache, _clock) = clock_only();
+    let gate = Gate::new();
+    let herd: Vec<_> = (0..1000)
+        .map(|_| {
+            let (cache, loader) = (cache.clone(), gate.loader());
+            tokio::spawn(async move { cache.read(&1, loader).await })
+        })
+        .collect();
+    settle().await;
+    gate.go.add_permits(1);
+    let mut led = 0;
+    for read in herd {
+        let answer = read.await.unwrap().unwrap();
+        assert_eq!(answer.value(), Some(&0));
+        led += usize::from(answer.receipt().origin == Origin::Source);
+    }
+    assert_eq!((gate.loads(), led), (1, 1));
+}
+
+#[tokio::test]
+async fn a_strong_read_does_not_join_a_load_that_began_before_it_and_a_thousand_share_the_next() {
+    let (cache, clock) = clock_only();
+    let gate = Gate::new();
+    let spawn = |strong: bool| {
+        let (cache, loader) = (cache.clone(), gate.loader());
+        tokio::spawn(async move {
+            if strong { cache.at(Strong).get(&1, loader).await } else { cache.at(Any).get(&1, loader).await }
+        })
+    };
+    let first = spawn(false);
+    settle().await;
+    clock.advance(Duration::from_millis(1));
+    let strong: Vec<_> = (0..1000).map(|_| spawn(true)).collect();
+    let hint = spawn(false);
+    settle().await;
+    gate.go.add_permits(1);
+    assert_eq!(first.await.unwrap().unwrap(), Some(0));
+    assert_eq!(hint.await.unwrap().unwrap(), Some(0), "whoever asks for a hint may join");
+    settle().await;
+    gate.go.add_permits(1);
+    for read in strong {
+        assert_eq!(read.await.unwrap().unwrap(), Some(1));
+    }
+    assert_eq!(gate.loads(), 2);
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_leaves_the_load_to_the_others() {
+    let (cache, _clock) = clock_only();
+    let gate = Gate::new();
+    let spawn = || {
+        let (cache, loader) = (cache.clone(), gate.loader());
+        tokio::spawn(async move { cache.get(&1, loader).await })
+    };
+    let (leader, other) = (spawn(), spawn());
+    settle().await;
+    leader.abort();
+    settle().await;
+    gate.go.add_permits(1);
+    assert_eq!(other.await.unwrap().unwrap(), Some(0));
+    assert_eq!(gate.loads(), 1);
+}
+
+#[tokio::test]
+async fn a_load_nobody_waits_for_is_told() {
+    let (cache, _clock) = clock_only();
+    let gate = Gate::new();
+    let loader = gate.loader();
+    let read = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&1, loader).await }
+    });
+    settle().await;
+    read.abort();
+    tokio::time::timeout(Duration::from_secs(5), gate.abandoned.notified())
+        .await
+        .expect("the loader was told");
+}
+
+#[tokio::test]
+async fn a_panicking_loader_fails_its_readers_and_poisons_nothing() {
+    let (cache, _clock) = clock_only();
+    let panics = |_: LoadContext<u32, u64>| async {
+        if true {
+            panic!("on purpose");
+        }
+        Ok::<u64, String>(0)
+    };
+    for _ in 0..3 {
+        let failed = cache.get(&1, panics).await;
+        assert!(matches!(failed, Err(ReadError::Load(_))), "{failed:?}");
+    }
+    assert_eq!(cache.load(), (0, 0), "its permit is back");
+    assert_eq!(cache.get(&1, |_| async { Ok::<u64, String>(7) }).await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn an_error_is_shared_by_all_who_waited_and_not_remembered() {
+    let (cache, _clock) = clock_only();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let herd: Vec<_> = (0..50)
+        .map(|_| {
+            let (cache, calls) = (cache.clone(), Arc::clone(&calls));
+            tokio::spawn(async move {
+                let loader = move |_: LoadContext<u32, u64>| {
+                    calls.fetch_add(1, Ordering::SeqCst);
+                    async {
+                        tokio::task::yield_now().await;
+                        Err::<u64, _>("no such luck")
+                    }
+                };
+                cache.get(&1, loader).await
+            })
+        })
+        .collect();
+    for read in herd {
+        assert!(read.await.unwrap().unwrap_err().to_string().contains("no such luck"));
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(cache.get(&1, |_| async { Ok::<u64, String>(7) }).await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn a_slow_load_times_out_for_everyone_and_the_next_one_works() {
+    let (cache, clock) = clock_only();
+    let gate = Gate::new();
+    let (reader, loader) = (cache.clone(), gate.loader());
+    let read = tokio::spawn(async move { reader.get(&1, loader).await });
+    settle().await;
+    clock.advance(Contract::default().timeout);
+    assert!(matches!(read.await.unwrap(), Err(ReadError::Timeout(_))));
+    settle().await;
+    assert_eq!(cache.load(), (0, 0));
+    assert_eq!(cache.get(&1, |_| async { Ok::<u64, String>(7) }).await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn the_source_never_sees_more_loads_than_its_limit() {
+    let limits = Limits { in_flight: 4, queue: 1000, queue_timeout: Duration::from_secs(60) };
+    let bench = Bench::built(|builder| builder.limits(limits));
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let reads: Vec<_> = (0..500)
+        .map(|key| {
+            let (cache, now, most) = (bench.cache.clone(), Arc::clone(&now), Arc::clone(&most));
+            tokio::spawn(async move {
+                let loader = move |_: LoadContext<u32, u64>| {
+                    let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+                    async move {
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                        now.fetch_sub(1, Ordering::SeqCst);
+                        Ok::<u64, String>(1)
+                    }
+                };
+                cache.get(&(key % 250), loader).await
+            })
+        })
+        .collect();
+    for read in reads {
+        assert_eq!(read.await.unwrap().unwrap(), Some(1));
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn concurrent_strong_reads_share_fences() {
+    let bench = Bench::new();
+    bench.write(1, 10);
+    bench.cache.get(&1, bench.source.reader()).await.unwrap();
+    bench.settle().await;
+    bench.clock.advance(Duration::from_millis(1));
+    let reads: Vec<_> = (0..1000)
+        .map(|_| {
+            let (cache, reader) = (bench.cache.clone(), bench.source.reader());
+            tokio::spawn(async move { cache.at(Strong).read(&1, reader).await })
+        })
+        .collect();
+    for read in reads {
+        assert_eq!(read.await.unwrap().unwrap().receipt().origin, Origin::L1);
+    }
+    assert!(bench.source.fences() < 20, "{} fences for a thousand reads", bench.source.fences());
+}
+
+#[tokio::test]
+async fn closing_lets_loads_finish_and_refuses_new_reads() {
+    let (cache, _clock) = clock_only();
+    let gate = Gate::new();
+    let (reader, loader) = (cache.clone(), gate.loader());
+    let read = tokio::spawn(async move { reader.get(&1, loader).await });
+    settle().await;
+    let closing = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.close(Duration::from_secs(5)).await }
+    });
+    settle().await;
+    assert!(!closing.is_finished());
+    assert!(matches!(cache.get(&2, |_| async { Ok::<u64, String>(7) }).await, Err(ReadError::ShuttingDown)));
+    gate.go.add_permits(1);
+    assert_eq!(read.await.unwrap().unwrap(), Some(0));
+    assert!(closing.await.unwrap(), "everything finished");
+}
