@@ -13,14 +13,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-const READERS: usize = 2;
+/// More than there are processors: the rarest interleavings need a reader that is put to sleep in the middle of a glance.
+fn readers() -> usize {
+    thread::available_parallelism().map_or(2, usize::from).min(8) + 1
+}
 
 /// Runs `write` beside readers that call `look` with a count until the writer is done, and at least `looks_min` times.
 fn race(looks_min: u64, write: impl FnOnce() + Send, look: impl Fn(u64) + Sync) {
-    let (start, done) = (Barrier::new(READERS + 1), AtomicBool::new(false));
+    let (start, done) = (Barrier::new(readers() + 1), AtomicBool::new(false));
     let (start, done, look) = (&start, &done, &look);
     thread::scope(|scope| {
-        for _ in 0..READERS {
+        for _ in 0..readers() {
             scope.spawn(move || {
                 start.wait();
                 let mut count = 0;
@@ -71,7 +74,9 @@ mod epochs {
     /// Below the 2^15 after which the sixteen bits of a generation in an entry begin again.
     const EPOCHS: u64 = 1_500;
     const RECORDS: u64 = 40;
-    const LOOKS_MIN: u64 = 20_000;
+    const LOOKS_MIN: u64 = 5_000;
+    /// Most of a reader's time, so that it is most likely there that it is interrupted.
+    const GLANCES: usize = 100;
     /// Changes at every even position, as the last of many, so that there is time between the first and it.
     const HOT: Tag = Tag(5);
 
@@ -105,6 +110,7 @@ mod epochs {
     fn check_sight(sight: &Sight) {
         let number = sight.epoch.log.0;
         assert_eq!(sight.epoch, epoch(number), "{sight:?}");
+        assert_eq!(sight.generation, 2 * number, "one settled generation for each epoch: {sight:?}");
         assert_eq!(sight.horizon, first(number), "{sight:?}");
         assert!((first(number)..=first(number) + RECORDS).contains(&sight.watermark), "{sight:?}");
         if let Some(until) = sight.proven_until {
@@ -129,30 +135,29 @@ mod epochs {
         }
     }
 
+    fn look(ledger: &Ledger, count: u64) {
+        // Taken one after another and checked later.
+        let glances: [Option<Sight>; GLANCES] = std::array::from_fn(|_| ledger.sight());
+        glances.iter().flatten().for_each(check_sight);
+        let Some(sight) = ledger.sight() else { return };
+        let filled = sight.watermark - (count % 3).min(sight.watermark - sight.horizon);
+        let entry = entry(&sight, filled, &[HOT]);
+        // Once in a while a reader is slow and the ledger has moved on.
+        if count.is_multiple_of(97) {
+            thread::yield_now();
+        }
+        let (limit, verdict) = if count.is_multiple_of(5) {
+            (sight.watermark, ledger.judge_at(&sight, &entry, sight.watermark))
+        } else {
+            (u64::MAX, ledger.judge(&sight, &entry))
+        };
+        check_verdict(&sight, filled, limit, verdict);
+    }
+
     #[test]
     fn no_reader_mixes_two_epochs_or_misses_a_change_below_its_watermark() {
         let ledger = Ledger::new(LedgerSize { stripes: 64, changes: 64 * 64 });
-        race(
-            LOOKS_MIN,
-            || write(&ledger),
-            |count| {
-                let Some(sight) = ledger.sight() else { return };
-                check_sight(&sight);
-                let filled = sight.watermark - (count % 3).min(sight.watermark - sight.horizon);
-                let entry = entry(&sight, filled, &[HOT]);
-                // Once in a while a reader is slow and the ledger has moved on.
-                for _ in 0..(count % 64) * (count % 7 / 6) {
-                    thread::yield_now();
-                }
-                let limit = if count % 5 == 0 { sight.watermark } else { u64::MAX };
-                let verdict = if limit == u64::MAX {
-                    ledger.judge(&sight, &entry)
-                } else {
-                    ledger.judge_at(&sight, &entry, limit)
-                };
-                check_verdict(&sight, filled, limit, verdict);
-            },
-        );
+        race(LOOKS_MIN, || write(&ledger), |count| look(&ledger, count));
     }
 }
 
@@ -212,17 +217,31 @@ mod wide {
         race(LOOKS_MIN, write, |_| look(&ledger));
     }
 
+    /// Loses the first of every three positions.
+    fn write_with_gaps(ledger: &Ledger) {
+        for round in 1..=ROUNDS {
+            let last = 3 * round;
+            step(ledger, last - 1, &[]);
+            step(ledger, last, &rotating(1, round));
+        }
+    }
+
     #[test]
     fn an_outdated_entry_reflects_the_moment_it_claims_though_a_gap_opens_while_it_is_judged() {
         let ledger = ledger();
-        let write = || {
-            for round in 1..=ROUNDS {
-                let last = 3 * round;
-                // The change at `last - 2` never arrives.
-                step(&ledger, last - 1, &[]);
-                step(&ledger, last, &rotating(1, round));
-            }
+        race(LOOKS_MIN, || write_with_gaps(&ledger), |_| look(&ledger));
+    }
+
+    #[test]
+    fn no_reader_sees_the_watermark_beyond_a_gap_without_the_horizon() {
+        let ledger = ledger();
+        let look = |_| {
+            let Some(sight) = ledger.sight().filter(|sight| sight.watermark > 0) else { return };
+            // Everything on this tag was lost, and the latest loss is above what the entry saw.
+            let before_loss = (sight.watermark - 1) / 3 * 3;
+            let verdict = ledger.judge(&sight, &entry(&sight, before_loss, &[Tag(0)]));
+            assert!(matches!(verdict, Verdict::Void(_)), "{verdict:?} at {sight:?}");
         };
-        race(LOOKS_MIN, write, |_| look(&ledger));
+        race(LOOKS_MIN, || write_with_gaps(&ledger), look);
     }
 }

@@ -1,5 +1,6 @@
 //! What a read returns, with the level it was asked for in its type.
 
+use crate::view::Event;
 use candor_core::{Demand, Level, Receipt, SessionToken};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -71,19 +72,37 @@ consistency! {
     Demanded => |this| Some(this.0.clone());
 }
 
+/// How an answer came about, beyond its receipt; what HTTP's own cache headers want to know.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Why memory did not answer; `None` for a hit.
+    pub miss: Option<Event>,
+    /// Whether the answer is in memory now.
+    pub kept: bool,
+    /// How much of its time to live is left; `None` for all time.
+    pub left: Option<Duration>,
+}
+
 /// An answer and its receipt. `L` is the level it was read at.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Answer<V, L = Declared> {
     value: Option<V>,
     receipt: Receipt,
+    route: Route,
     given: Option<SessionToken>,
     level: PhantomData<fn() -> L>,
 }
 
 impl<V, L> Answer<V, L> {
-    pub(crate) fn new(value: Option<V>, receipt: Receipt, given: Option<SessionToken>) -> Self {
-        Self { value, receipt, given, level: PhantomData }
+    pub(crate) fn new(value: Option<V>, receipt: Receipt, route: Route) -> Self {
+        Self { value, receipt, route, given: None, level: PhantomData }
+    }
+
+    /// Remembers the token the reader showed.
+    pub(crate) fn with_given(mut self, given: Option<SessionToken>) -> Self {
+        self.given = given;
+        self
     }
 
     /// The value, or `None` where the source has none.
@@ -99,6 +118,11 @@ impl<V, L> Answer<V, L> {
     /// Where the answer came from, as of when, and what proves it.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// How the answer came about.
+    pub fn route(&self) -> Route {
+        self.route
     }
 
     /// The token a later read must present to not go behind this answer. Includes what the token given to this read
@@ -117,6 +141,12 @@ impl<V, L> Answer<V, L> {
     }
 
     pub(crate) fn retype<M>(self) -> Answer<V, M> {
-        Answer { value: self.value, receipt: self.receipt, given: self.given, level: PhantomData }
+        Answer {
+            value: self.value,
+            receipt: self.receipt,
+            route: self.route,
+            given: self.given,
+            level: PhantomData,
+        }
     }
 }

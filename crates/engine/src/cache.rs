@@ -494,9 +494,10 @@ where
             }
             Some(reason) => fill.view.figures().event(reason.event()),
         }
+        let kept = not_kept.is_none();
         let not_kept = not_kept.map(|reason| reason.words());
         self.note(fill.key, Happening::Filled { position: upper, took: fill.took, absent, not_kept });
-        Landed { entry, upper }
+        Landed { entry, upper, kept }
     }
 
     fn judge_fill(&self, sight: &candor_core::Sight, entry: &Entry<V>) -> Verdict {

@@ -45,6 +45,8 @@ pub(crate) struct Landed<V> {
     pub(crate) entry: Entry<V>,
     /// What the fill saw, if the loader said so.
     pub(crate) upper: Option<Position>,
+    /// Whether the answer was kept.
+    pub(crate) kept: bool,
 }
 
 /// Why a flight brought nothing back.

@@ -17,7 +17,7 @@ pub mod stats;
 pub mod testing;
 mod view;
 
-pub use answer::{Answer, Any, Bounded, Consistency, Declared, Demanded, Session, Strong};
+pub use answer::{Answer, Any, Bounded, Consistency, Declared, Demanded, Route, Session, Strong};
 pub use cache::{At, Cache, CacheBuilder};
 pub use candor_core as core;
 pub use candor_core::{

@@ -5,7 +5,7 @@
 //! source transaction; then the ledger is brought up to that transaction and everything is judged again at one
 //! watermark. If a change got in between, all keys are loaded in one transaction, which holds together by itself.
 
-use crate::answer::{Answer, Consistency};
+use crate::answer::{Answer, Consistency, Route};
 use crate::cache::{Cache, Fill};
 use crate::error::{LoadError, ReadError};
 use crate::flight::FlightError;
@@ -217,6 +217,8 @@ where
             degraded: None,
         };
         self.view.figures().answer(&receipt);
-        Answer::new(piece.entry.into_value(), receipt, None)
+        let miss = (piece.origin != Origin::L1).then_some(Event::MissCold);
+        let left = piece.entry.expires_at().map(|end| end.since(now));
+        Answer::new(piece.entry.into_value(), receipt, Route { miss, kept: miss.is_none(), left })
     }
 }

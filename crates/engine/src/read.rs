@@ -27,7 +27,7 @@
 //! [`weigh`] is that question as a pure function. Plain hits never get here: [`Cache::hit`] answers them without a lock,
 //! a task or an allocation, and leaves everything else to the loop.
 
-use crate::answer::{Answer, Consistency};
+use crate::answer::{Answer, Consistency, Route};
 use crate::cache::Cache;
 use crate::error::{ReadError, SessionError};
 use crate::flight::{Boarding, Flight, FlightError, Landed, Ticket};
@@ -192,7 +192,8 @@ where
             degraded: None,
         };
         self.view.figures().answer(&receipt);
-        Some(Answer::new(entry.into_value(), receipt, None))
+        let route = Route { miss: None, kept: true, left: entry.expires_at().map(|end| end.since(now)) };
+        Some(Answer::new(entry.into_value(), receipt, route))
     }
 
     /// Reads one key.
@@ -268,7 +269,7 @@ where
                     let not_before = need.floor(now);
                     match self.fly(key, not_before, deadline, &loader).await {
                         Ok((landed, origin)) => {
-                            if let Some(answer) = self.answer_from_flight(landed, origin, &need)? {
+                            if let Some(answer) = self.answer_from_flight(landed, origin, event, &need)? {
                                 return Ok(answer.with_given(given));
                             }
                         }
@@ -406,7 +407,8 @@ where
             degraded,
         };
         self.view.figures().answer(&receipt);
-        Answer::new(look.entry.into_value(), receipt, None)
+        let left = look.entry.expires_at().map(|end| end.since(now));
+        Answer::new(look.entry.into_value(), receipt, Route { miss: None, kept: true, left })
     }
 
     /// The answer of a flight, unless the flight began too early for this read or took too long.
@@ -414,6 +416,7 @@ where
         &self,
         landed: Landed<V>,
         origin: Origin,
+        miss: Event,
         need: &Need,
     ) -> Result<Option<Answer<V>>, ReadError> {
         let now = self.shared.world.now();
@@ -449,7 +452,9 @@ where
             degraded: None,
         };
         self.view.figures().answer(&receipt);
-        Ok(Some(Answer::new(landed.entry.into_value(), receipt, None)))
+        let left = landed.entry.expires_at().map(|end| end.since(now));
+        let route = Route { miss: Some(miss), kept: landed.kept, left };
+        Ok(Some(Answer::new(landed.entry.into_value(), receipt, route)))
     }
 
     /// What the contract says about a log that cannot be followed. `None` means: go on and ask the source.
@@ -565,11 +570,6 @@ impl<V: Clone> Clone for Look<V> {
 }
 
 impl<V> Answer<V> {
-    pub(crate) fn with_given(self, given: Option<SessionToken>) -> Self {
-        let receipt = *self.receipt();
-        Self::new(self.into_value(), receipt, given)
-    }
-
     /// The same answer at the level it was read at.
     pub(crate) fn at<L: Consistency>(self) -> Answer<V, L> {
         self.retype()

@@ -49,7 +49,9 @@ async fn pairs_hold_together_under_a_writer() {
         async move {
             for value in 1..2000 {
                 source.commit([(1, Some(value)), (2, Some(value))]);
-                tokio::task::yield_now().await;
+                for _ in 0..value % 20 {
+                    tokio::task::yield_now().await;
+                }
             }
         }
     });

@@ -1,0 +1,174 @@
+//! A hit in memory with its receipt, against a bare `get` of the engines teams use.
+//!
+//! All contenders hold the same million entries and answer the same Zipf(0.99) sequence of keys, one after another in
+//! every round, in an order that rotates. What is reported is the median over the rounds and the ratio to the fastest
+//! bare engine of the same round, so that a machine that slows down slows all of them.
+
+use candor::{Any, Bounded, Cache, Contract, Level, Refresh};
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+const KEYS: u64 = 1_000_000;
+const READS: usize = 2_000_000;
+const ROUNDS: usize = 15;
+
+type Run = Box<dyn Fn(&[u64]) -> u64 + Send + Sync>;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let contenders: Vec<(&str, Run)> = vec![
+        ("quick_cache", quick_cache()),
+        ("moka", moka()),
+        ("foyer", foyer()),
+        ("candor peek", candor(How::Peek, false)),
+        ("candor any", candor(How::Any, false)),
+        ("candor bounded:1h", candor(How::Bounded, false)),
+        ("candor bounded:1h, exact clock", candor(How::Bounded, true)),
+    ];
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let contenders: Vec<_> = contenders.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name) || *name == "quick_cache").collect();
+    println!("{KEYS} entries of 8 bytes, Zipf 0.99, {READS} reads per round and thread, {ROUNDS} rounds");
+    for threads in [1, 2] {
+        let sequences: Vec<Arc<[u64]>> = (0..threads).map(|seed| zipf(seed as u64 + 1)).collect();
+        let mut nanos = vec![Vec::new(); contenders.len()];
+        for round in 0..ROUNDS {
+            for turn in 0..contenders.len() {
+                let which = (turn + round) % contenders.len();
+                nanos[which].push(measure(&contenders[which].1, &sequences));
+            }
+        }
+        println!("\n{threads} thread(s)                       ns per read   ratio to the fastest bare engine");
+        let bare = contenders.iter().filter(|(name, _)| !name.starts_with("candor")).count();
+        let fastest: Vec<f64> = (0..ROUNDS).map(|r| (0..bare).map(|c| nanos[c][r]).fold(f64::MAX, f64::min)).collect();
+        for (which, (name, _)) in contenders.iter().enumerate() {
+            let ratios: Vec<f64> = nanos[which].iter().zip(&fastest).map(|(own, best)| own / best).collect();
+            println!("{name:32} {:11.1}   {:5.2}", median(&nanos[which]), median(&ratios));
+        }
+    }
+}
+
+fn measure(run: &Run, sequences: &[Arc<[u64]>]) -> f64 {
+    let barrier = Barrier::new(sequences.len());
+    let spent: Vec<Duration> = std::thread::scope(|scope| {
+        let threads: Vec<_> = sequences
+            .iter()
+            .map(|sequence| {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    let start = Instant::now();
+                    black_box(run(sequence));
+                    start.elapsed()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let total: f64 = spent.iter().map(|time| time.as_nanos() as f64).sum();
+    total / (sequences.len() * READS) as f64
+}
+
+fn quick_cache() -> Run {
+    let cache = quick_cache::sync::Cache::<u64, u64>::new(2 * KEYS as usize);
+    (0..KEYS).for_each(|key| cache.insert(key, key));
+    Box::new(move |keys| keys.iter().map(|key| cache.get(key).unwrap_or(0)).fold(0, u64::wrapping_add))
+}
+
+fn moka() -> Run {
+    let cache = moka::sync::Cache::<u64, u64>::new(2 * KEYS);
+    (0..KEYS).for_each(|key| cache.insert(key, key));
+    cache.run_pending_tasks();
+    Box::new(move |keys| keys.iter().map(|key| cache.get(key).unwrap_or(0)).fold(0, u64::wrapping_add))
+}
+
+fn foyer() -> Run {
+    let cache = foyer_memory::CacheBuilder::new(2 * KEYS as usize).with_name("bench").build();
+    (0..KEYS).for_each(|key| {
+        cache.insert(key, key);
+    });
+    let cache: foyer_memory::Cache<u64, u64> = cache;
+    Box::new(move |keys| keys.iter().map(|key| cache.get(key).map_or(0, |entry| *entry.value())).fold(0, u64::wrapping_add))
+}
+
+#[derive(Copy, Clone)]
+enum How {
+    Peek,
+    Any,
+    Bounded,
+}
+
+/// Filled through its own read path; every read is checked to be a hit with a receipt.
+fn candor(how: How, exact: bool) -> Run {
+    let contract = Contract {
+        ttl: Duration::from_secs(24 * 3600),
+        level: Level::Bounded(Duration::from_secs(3600)),
+        refresh: Refresh::Early,
+        ..Contract::default()
+    };
+    let world = if exact { candor::World::exact() } else { candor::World::system() };
+    let cache = Cache::<u64, u64>::builder().world(world).contract(contract).capacity(1 << 30).build();
+    let runtime = tokio::runtime::Handle::current();
+    runtime.block_on(async {
+        for key in 0..KEYS {
+            let _ = cache.get(&key, |context| async move { Ok::<u64, String>(*context.key()) }).await;
+        }
+    });
+    let hour = Duration::from_secs(3600);
+    Box::new(move |keys| {
+        let mut sum = 0u64;
+        for key in keys {
+            let loader = |_| async { Err::<u64, _>("a bench read must hit") };
+            let answer = match how {
+                How::Peek => cache.peek(key),
+                How::Any => poll(cache.at(Any).read(key, loader)),
+                How::Bounded => poll(cache.at(Bounded(hour)).read(key, loader)).map(candor::Answer::weaken),
+            };
+            let Some(answer) = answer else { panic!("key {key} was not a hit") };
+            sum = sum.wrapping_add(black_box(answer.receipt()).bound.map_or(0, |bound| bound.as_nanos() as u64 & 1));
+            sum = sum.wrapping_add(answer.into_value().unwrap_or(0));
+        }
+        sum
+    })
+}
+
+fn poll<T>(future: impl Future<Output = Result<T, candor::ReadError>>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer.ok(),
+        Poll::Pending => None,
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// Keys by Zipf's law with exponent 0.99, scattered so that hot keys are no neighbours.
+fn zipf(seed: u64) -> Arc<[u64]> {
+    let mut cumulated = Vec::with_capacity(KEYS as usize);
+    let mut total = 0.0;
+    for rank in 1..=KEYS {
+        total += 1.0 / (rank as f64).powf(0.99);
+        cumulated.push(total);
+    }
+    let mut state = seed;
+    let mut draw = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    };
+    (0..READS)
+        .map(|_| {
+            let point = draw() * total;
+            let rank = cumulated.partition_point(|sum| *sum < point) as u64;
+            rank.wrapping_mul(0x9e37_79b9_7f4a_7c15) % KEYS
+        })
+        .collect()
+}

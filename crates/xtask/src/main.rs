@@ -1,0 +1,50 @@
+//! `cargo x`: the commands of this repository, the same for a person and for continuous integration.
+//!
+//! Each command is a list of named stages ([`stage`]); every stage runs even when an earlier one failed, and the
+//! summary at the end says what each cost. Deliberately absent: configuration, caching, cleverness. What a stage runs
+//! is printed, so anyone can run it by hand.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line program for developers; printing is its whole output"
+)]
+
+mod bench;
+mod cargo;
+mod check;
+mod stage;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo x <command>
+
+  check                 formatting, clippy, tidy, documentation, dependencies: everything but the tests
+  test [args]           every test (unit, integration, documentation), installing the programs they call;
+                        arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
+  tidy                  the house rules alone; a second or two
+  bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    match (command.as_deref(), rest.as_slice()) {
+        (Some("check"), []) => check::run(),
+        (Some("test"), arguments) => test::run(arguments),
+        (Some("tidy"), []) => check::tidy_alone(),
+        (Some("bench"), []) => bench::list(),
+        (Some("bench"), [name, arguments @ ..]) => bench::run(name, arguments),
+        (None | Some("help" | "--help" | "-h"), _) => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        (Some(_), _) => {
+            print!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
