@@ -231,9 +231,9 @@ impl World {
             let excused = verdict == Verdict::Void(Void::Forgotten) && self.model.may_forget(&cached.entry);
             prop_assert!(verdict == expected || excused, "{:?}, expected {:?}", verdict, expected);
         }
-        let untouched = self.ledger.is_untouched(sight, &cached.entry);
-        let is_current = matches!(verdict, Verdict::Current { .. });
-        prop_assert!(!untouched || limit.is_some() || is_current, "untouched, but {:?}", verdict);
+        let is_ours = cached.generation == sight.generation && self.is_live(sight);
+        let untouched = is_ours && self.model.is_untouched(&cached.entry, sight);
+        prop_assert_eq!(self.ledger.is_untouched(sight, &cached.entry), untouched);
         Ok(())
     }
 

@@ -48,7 +48,7 @@ type Description = (Vec<String>, Vec<Option<String>>, bool);
 
 fn describe(connection: &Connection, sql: &str) -> rusqlite::Result<Description> {
     let statement = connection.prepare(sql)?;
-    let columns = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns = statement.column_names().map(str::to_owned).collect();
     let parameters = (1..=statement.parameter_count())
         .map(|place| statement.parameter_name(place).map(str::to_owned))
         .collect();

@@ -138,7 +138,12 @@ impl Compiler<'_> {
                 Some(table) if table.kind == Kind::Table && !name.starts_with("candor_") => {
                     let mut found = BTreeSet::new();
                     for column in columns {
-                        match table.reach(column) {
+                        // SQLite says `ROWID` both for the row number and for a column of that name.
+                        let is_doubtful = column == "rowid"
+                            && table
+                                .column(column)
+                                .is_some_and(|found| Some(&found.name) != table.rowid.as_ref());
+                        match table.reach(column).filter(|_| !is_doubtful) {
                             Some(reached) => drop(found.insert(lower(reached))),
                             None => self.unprovable(
                                 format!("`{name}` is read by its row number, which its columns hide"),

@@ -109,7 +109,6 @@ fn any_of_several_tags_makes_an_entry_outdated() {
 fn tags_that_collide_in_a_stripe_keep_their_own_truth() {
     let ledger = ledger(8);
     let row = |id: u32| Tag::row("users", crate::Facet::WHOLE, "id", &id.to_string());
-    let stripe = |tag: Tag| ledger.stripe(tag);
     let first = row(0);
     let second =
         (1..).map(row).find(|tag| ledger.stripe(*tag) == ledger.stripe(first)).expect("stripes are few");

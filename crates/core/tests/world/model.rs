@@ -100,8 +100,7 @@ impl Model {
         first: Option<u64>,
     ) -> Verdict {
         let proven = entry.proven().max(sight.watermark.min(limit.unwrap_or(u64::MAX)));
-        let is_fast = limit.is_none() && entry.proven() >= sight.horizon && !self.is_touched(entry);
-        if is_fast {
+        if limit.is_none() && self.is_untouched(entry, sight) {
             return Verdict::Current { proven };
         }
         if entry.proven() < self.horizon {
@@ -111,6 +110,11 @@ impl Model {
         let arrival = self.arrivals.iter().find(|arrival| arrival.at == by);
         let proven_before = arrival.and_then(|arrival| arrival.proven_before).min(sight.proven_until);
         Verdict::Outdated(Outdated { by, proven_before })
+    }
+
+    /// What the fast path must find of an entry of the present generation: no more and no less.
+    pub(crate) fn is_untouched(&self, entry: &Entry<()>, sight: &Sight) -> bool {
+        entry.proven() >= sight.horizon && !self.is_touched(entry)
     }
 
     /// Whether anything in the entry's stripes changed since it was proven.

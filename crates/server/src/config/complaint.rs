@@ -60,7 +60,7 @@ impl Complaints {
     }
 
     /// Adds one. It is built only if it is kept, because finding its line costs a walk through the file.
-    pub(super) fn add(&mut self, complaint: impl FnOnce() -> Complaint) {
+    pub(crate) fn add(&mut self, complaint: impl FnOnce() -> Complaint) {
         if self.list.len() < Self::SHOWN_MAX {
             self.list.push(complaint());
         } else {

@@ -19,6 +19,16 @@ impl ETag {
         Self(xxh3_128(body))
     }
 
+    /// As it is kept beside a body.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// The reverse of [`Self::to_bytes`].
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
     /// The header's value.
     pub fn header(self) -> HeaderValue {
         super::headers::ascii(&self)

@@ -28,6 +28,8 @@ pub enum Kind {
     BadLevel,
     /// The session token is missing, broken, forged or of another version.
     BadSession,
+    /// The session token is sound, but what it stands for is no longer there: the source's history was rewritten.
+    LostSession,
     /// The body or the headers cannot be read.
     BadRequest,
     /// No token, or an unknown one.
@@ -56,6 +58,8 @@ pub enum Kind {
     SourceDown,
     /// The source did not answer in time.
     SourceSlow,
+    /// The request as a whole took longer than the server allows.
+    TimedOut,
     /// The source is protected from more load.
     Overloaded,
     /// The server is stopping.
@@ -98,10 +102,11 @@ pub struct Problem {
 
 impl Kind {
     /// All kinds, for the pages behind their type URIs.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::BadKey,
         Self::BadLevel,
         Self::BadSession,
+        Self::LostSession,
         Self::BadRequest,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -116,6 +121,7 @@ impl Kind {
         Self::LevelUnmet,
         Self::SourceDown,
         Self::SourceSlow,
+        Self::TimedOut,
         Self::Overloaded,
         Self::Draining,
         Self::BadContract,
@@ -153,6 +159,12 @@ impl Kind {
             Self::BadSession => {
                 ("/problems/bad-session", S::BAD_REQUEST, "The session token is not valid", Caller)
             }
+            Self::LostSession => (
+                "/problems/lost-session",
+                S::CONFLICT,
+                "What the session token stands for is gone",
+                Caller,
+            ),
             Self::BadRequest => {
                 ("/problems/bad-request", S::BAD_REQUEST, "The request cannot be read", Caller)
             }
@@ -186,8 +198,9 @@ impl Kind {
                 ("/problems/source-down", S::SERVICE_UNAVAILABLE, "The source cannot be reached", Source)
             }
             Self::SourceSlow => {
-                ("/problems/source-slow", S::SERVICE_UNAVAILABLE, "The source did not answer in time", Source)
+                ("/problems/source-slow", S::GATEWAY_TIMEOUT, "The source did not answer in time", Source)
             }
+            Self::TimedOut => ("/problems/timed-out", S::GATEWAY_TIMEOUT, "The answer took too long", Source),
             Self::Overloaded => (
                 "/problems/overloaded",
                 S::SERVICE_UNAVAILABLE,

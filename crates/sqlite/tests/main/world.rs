@@ -122,7 +122,7 @@ impl World {
     }
 
     pub(crate) async fn follow(&self) -> Follower {
-        Follower { feed: self.sqlite.follow().await.unwrap() }
+        Follower { feed: self.sqlite.follow().await.unwrap(), at: None }
     }
 
     pub(crate) async fn fence(&self) -> Position {
@@ -141,6 +141,10 @@ impl World {
         let mut follower = self.follow().await;
         self.write(sql);
         let seen = follower.catch_up(self).await;
+        assert!(
+            seen.iter().all(|record| record.epoch == got.position.epoch),
+            "reached by tags, not by an epoch"
+        );
         is_reached(got, &seen)
     }
 }
@@ -164,31 +168,33 @@ pub(crate) fn is_reached(got: &Got, records: &[Record]) -> bool {
 /// A feed that can be read without waiting.
 pub(crate) struct Follower {
     pub(crate) feed: Box<dyn Feed>,
+    at: Option<Position>,
 }
 
 impl Follower {
     /// What is there now.
     pub(crate) async fn now(&mut self) -> Option<Result<Record, SourceError>> {
-        tokio::select! {
+        let record = tokio::select! {
             biased;
             record = self.feed.next() => Some(record),
             () = std::future::ready(()) => None,
+        };
+        if let Some(Ok(record)) = &record {
+            self.at = Some(Position { epoch: record.epoch, at: record.at });
         }
+        record
     }
 
-    /// Everything up to a fence asked now, without the opening. A fence answers after the records were delivered.
+    /// Everything up to a fence asked now, without the first opening. A fence answers after the records were delivered.
     pub(crate) async fn catch_up(&mut self, world: &World) -> Vec<Record> {
+        let is_new = self.at.is_none();
         let fence = world.fence().await;
         let mut seen: Vec<Record> = Vec::new();
         while let Some(record) = self.now().await {
             seen.push(record.unwrap());
         }
-        let last = seen.last().expect("a feed delivers before the fence answers");
-        assert!(
-            Position { epoch: last.epoch, at: last.at }.reaches(fence),
-            "the feed stands at {last:?}, the fence at {fence:?}"
-        );
-        if seen.first().is_some_and(|record| record.previous == record.at) && seen.len() > 1 {
+        assert!(self.at.unwrap().reaches(fence), "the feed stands at {:?}, the fence at {fence:?}", self.at);
+        if is_new {
             seen.remove(0);
         }
         seen
