@@ -50,7 +50,10 @@ impl Level {
                     "`{text}` is not a level; the levels are strong, bounded:<duration>, session and any"
                 )),
             },
-            Some(("bounded", limit)) => duration::parse(limit).map(Self::Bounded),
+            Some(("bounded", limit)) => match duration::parse(limit)? {
+                limit if limit.is_zero() => Err("a bound of zero cannot be met by anything; ask for strong".to_owned()),
+                limit => Ok(Self::Bounded(limit)),
+            },
             Some((name, _)) => Err(format!(
                 "`{name}` takes no duration or is not a level; the levels are strong, bounded:<duration>, session and any"
             )),
@@ -84,7 +87,7 @@ mod tests {
 
     #[test]
     fn other_words_are_refused() {
-        for text in ["", "STRONG", "bounded", "bounded:", "bounded:2", "strong:2s", "eventual", "bounded=-1s"]
+        for text in ["", "STRONG", "bounded", "bounded:", "bounded:2", "strong:2s", "eventual", "bounded=-1s", "bounded:0s"]
         {
             assert!(Level::parse(text).is_err(), "{text}");
         }

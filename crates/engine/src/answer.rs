@@ -9,17 +9,29 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A consistency level as a type. [`Answer<V, Strong>`](Answer) can only come from a strong read, so a function that
-/// takes one cannot be handed a cached hint:
+/// A consistency level as a type.
 ///
-/// ```compile_fail
-/// use candor::{Answer, Any, Strong};
+/// [`Answer<V, Strong>`](Answer) can only come from a strong read. So a function that takes one is safe from hints:
 ///
+/// ```
+/// # use candor::{Answer, Any, Strong};
 /// struct Balance(i64);
 /// fn withdraw(balance: &Answer<Balance, Strong>) { /* … */ }
 ///
-/// fn careless(hint: Answer<Balance, Any>) {
-///     withdraw(&hint); // does not compile
+/// fn careful(certain: Answer<Balance, Strong>) {
+///     withdraw(&certain);
+/// }
+/// ```
+///
+/// The same program with a hint in its hand does not compile:
+///
+/// ```compile_fail
+/// # use candor::{Answer, Any, Strong};
+/// struct Balance(i64);
+/// fn withdraw(balance: &Answer<Balance, Strong>) { /* … */ }
+///
+/// fn careful(certain: Answer<Balance, Any>) {
+///     withdraw(&certain);
 /// }
 /// ```
 pub trait Consistency: sealed::Sealed + Clone + Send + Sync {

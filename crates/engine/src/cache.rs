@@ -5,7 +5,7 @@ use crate::error::{LoadError, ReadError};
 use crate::flight::{Flight, FlightError, Flights, Landed, Outcome};
 use crate::follow::{FollowOptions, Follower, KnownLogs, local_stamp};
 use crate::life::{EntryFacts, Happening, Life, Notes};
-use crate::limit::{Limiter, Limits};
+use crate::limit::{Limiter, Limits, Priority};
 use crate::load::{Load, LoadContext, Loaded};
 use crate::read::jittered;
 use crate::seams::World;
@@ -161,6 +161,12 @@ where
             notes: Notes::new(),
             closed: AtomicBool::new(false),
         };
+        let tier = Arc::downgrade(&shared.tier);
+        shared.follower.on_generations_used_up(move || {
+            if let Some(tier) = tier.upgrade() {
+                tier.retain(&mut |_, _| false);
+            }
+        });
         Cache { shared: Arc::new(shared), view: Arc::new(View::new(self.contract)) }
     }
 }
@@ -215,9 +221,12 @@ where
         At { cache: self, level }
     }
 
-    /// What memory holds, judged as it stands: no source, no waiting. The level is whatever it turns out to be worth.
+    /// What memory holds if it is current as far as is known: no source, no waiting. Nothing for critical views.
     pub fn peek(&self, key: &K) -> Option<Answer<V, Any>> {
-        self.hit(key, Level::Any).map(Answer::weaken)
+        if self.view.contract().critical || self.check_open().is_err() {
+            return None;
+        }
+        self.hit(key, Level::Any).map(|(answer, _)| answer.weaken())
     }
 
     /// Reads with a loader that is only made on a miss.
@@ -236,19 +245,21 @@ where
         self.read_demanding(key, demand, loader).await.map(Answer::at)
     }
 
-    /// The token for everything visible at the source now: what a writer takes after its own commit.
+    /// The token for everything visible at the source now: what a writer takes after its own commit. The source alone
+    /// gives it; the log need not have arrived here.
     ///
     /// # Errors
     ///
-    /// Where there is no log, or it cannot be followed.
+    /// Where there is no log, or the source does not tell its position.
     pub async fn fence(&self) -> Result<SessionToken, ReadError> {
+        self.check_open()?;
         let level = Level::Session;
         if !self.shared.follower.has_log() {
             let why = "the source has no log, so there are no positions to wait for".to_owned();
             return Err(ReadError::LevelUnmet { level, why });
         }
         let deadline = self.shared.world.now().plus(self.view.contract().timeout);
-        match self.shared.follower.prove(deadline).await {
+        match self.shared.follower.ask(deadline).await {
             Ok(position) => Ok(SessionToken::at(position)),
             Err(why) => Err(ReadError::LevelUnmet { level, why }),
         }
@@ -376,6 +387,7 @@ pub(crate) enum NotKept {
     Outdated,
     Void,
     Unstamped,
+    Untagged,
     Invalidated,
 }
 
@@ -385,6 +397,7 @@ impl NotKept {
             Self::Outdated => Event::NotKeptOutdated,
             Self::Void => Event::NotKeptVoid,
             Self::Unstamped => Event::NotKeptUnstamped,
+            Self::Untagged => Event::NotKeptUntagged,
             Self::Invalidated => Event::NotKeptInvalidated,
         }
     }
@@ -394,6 +407,7 @@ impl NotKept {
             Self::Outdated => "a change is already known that it does not reflect",
             Self::Void => "the ledger cannot judge it",
             Self::Unstamped => "its loader did not say what it saw",
+            Self::Untagged => "its loader did not say what it depends on",
             Self::Invalidated => "an application invalidated the key while it was loading",
         }
     }
@@ -410,6 +424,8 @@ where
 
     /// Runs a flight: waits for a turn at the source, loads, judges, keeps.
     pub(crate) async fn fill(&self, flight: &Arc<Flight<K, V>>) -> Outcome<V> {
+        // A refresh is wanted although nobody waits for it.
+        let _wanted = (flight.priority == Priority::Refresh).then(|| flight.interest.take());
         let permit = match self.limiter.acquire(flight.priority).await {
             Ok(permit) => permit,
             Err(overload) => {
@@ -435,7 +451,7 @@ where
             Some(Ok(Ok(loaded))) => {
                 flight.view.filled(took);
                 let fill = Fill { key: &flight.key, view: &flight.view, local, begun, took };
-                return Ok(self.keep(&fill, loaded, flight.is_doomed()));
+                return Ok(self.keep(&fill, loaded, &|| flight.is_doomed()));
             }
             Some(Ok(Err(error))) => FlightError::Load(error),
             Some(Err(_panic)) => FlightError::Load(LoadError::panicked()),
@@ -447,14 +463,17 @@ where
     }
 
     /// Keeps an answer if the rule allows it.
-    pub(crate) fn keep(&self, fill: &Fill<'_, K>, loaded: Loaded<V>, doomed: bool) -> Landed<V> {
+    ///
+    /// `doomed` says whether an application has invalidated the key since the load began.
+    pub(crate) fn keep(&self, fill: &Fill<'_, K>, loaded: Loaded<V>, doomed: &dyn Fn() -> bool) -> Landed<V> {
         let contract = fill.view.contract();
         let absent = loaded.value.is_none();
         let declared = if absent { contract.absent_ttl } else { contract.ttl };
         let ttl = jittered(loaded.ttl.unwrap_or(declared), self.world.draw_unit());
         let logged = self.follower.has_log() && contract.proof == ProofKind::Log;
         let mut tags = loaded.tags;
-        if !logged || tags.is_empty() {
+        let untagged = logged && tags.is_empty();
+        if !logged {
             tags.push(Tag::of_hash(hash(fill.key)));
         }
         let upper = loaded.stamp.as_ref().filter(|_| logged).map(Stamp::upper);
@@ -475,7 +494,9 @@ where
         });
         let not_kept = if unstamped {
             Some(NotKept::Unstamped)
-        } else if doomed {
+        } else if untagged {
+            Some(NotKept::Untagged)
+        } else if doomed() {
             Some(NotKept::Invalidated)
         } else {
             match sight.filter(|sight| sight.epoch == epoch) {
@@ -490,6 +511,10 @@ where
         match &not_kept {
             None => {
                 self.tier.put(fill.key.clone(), entry.clone());
+                // Asked again: an invalidation between the question above and the put removed nothing.
+                if doomed() {
+                    self.tier.remove(fill.key);
+                }
                 fill.view.figures().event(Event::Kept);
             }
             Some(reason) => fill.view.figures().event(reason.event()),

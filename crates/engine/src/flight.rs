@@ -10,7 +10,7 @@
 
 use crate::error::{LoadError, Overload, ReadError};
 use crate::limit::Priority;
-use crate::load::{Interest, Load};
+use crate::load::{Interest, Interested, Load};
 use crate::view::View;
 use candor_core::{Entry, Moment, Position};
 use parking_lot::Mutex;
@@ -67,14 +67,22 @@ impl From<FlightError> for ReadError {
     }
 }
 
+/// A place on a flight. The load knows that somebody waits for it until this is dropped.
+pub(crate) struct Boarding<K, V> {
+    pub(crate) flight: Arc<Flight<K, V>>,
+    pub(crate) way: Way,
+    _interested: Interested,
+}
+
 /// How a reader came to its flight.
-pub(crate) enum Boarding<K, V> {
-    /// Somebody else's.
-    Joined(Arc<Flight<K, V>>),
-    /// This reader's; it begins now.
-    Begins(Arc<Flight<K, V>>),
-    /// This reader's; it begins when the one before it ends.
-    Waits(Arc<Flight<K, V>>),
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is somebody else's.
+    Joined,
+    /// It is this reader's and begins now.
+    Begins,
+    /// It is this reader's and begins when the one before it ends.
+    Waits,
 }
 
 /// What a flight is made from.
@@ -132,7 +140,6 @@ impl<K, V> Flight<K, V> {
 
 impl<K, V: Clone> Flight<K, V> {
     pub(crate) async fn outcome(&self) -> Outcome<V> {
-        let _interested = self.interest.take();
         let mut outcome = self.outcome.subscribe();
         match outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(FlightError::Load(LoadError::panicked()))),
@@ -158,20 +165,24 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
             let slot = Slot { running: Arc::clone(&flight), next: None };
             shard.insert(flight.key.clone(), slot);
             self.aloft.send_modify(|count| *count += 1);
-            return Boarding::Begins(flight);
+            return Boarding::new(flight, Way::Begins);
         };
         if joinable(&slot.running, not_before) {
-            return Boarding::Joined(Arc::clone(&slot.running));
+            return Boarding::new(Arc::clone(&slot.running), Way::Joined);
         }
-        match &slot.next {
-            Some(next) => Boarding::Joined(Arc::clone(next)),
-            None => {
-                let flight = Flight::new(ticket);
-                slot.next = Some(Arc::clone(&flight));
-                self.aloft.send_modify(|count| *count += 1);
-                Boarding::Waits(flight)
-            }
+        if let Some(next) = &slot.next {
+            return Boarding::new(Arc::clone(next), Way::Joined);
         }
+        let flight = Flight::new(ticket);
+        slot.next = Some(Arc::clone(&flight));
+        self.aloft.send_modify(|count| *count += 1);
+        Boarding::new(flight, Way::Waits)
+    }
+
+    /// Counts a load that is no flight among those that are in progress.
+    pub(crate) fn alongside(&self) -> Alongside<'_> {
+        self.aloft.send_modify(|count| *count += 1);
+        Alongside(&self.aloft)
     }
 
     /// Whether nothing is being loaded for the key.
@@ -229,6 +240,23 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
 
     fn shard(&self, key: &K) -> &Mutex<HashMap<K, Slot<K, V>>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+}
+
+impl<K, V> Boarding<K, V> {
+    /// Made while the table is locked, so that a flight that begins at once already knows its reader.
+    fn new(flight: Arc<Flight<K, V>>, way: Way) -> Self {
+        let interested = flight.interest.take();
+        Self { flight, way, _interested: interested }
+    }
+}
+
+/// A load in progress that is no flight, until dropped.
+pub(crate) struct Alongside<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Alongside<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 

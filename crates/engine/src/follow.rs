@@ -26,11 +26,14 @@ use candor_core::{
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 
 /// Changes kept for explaining what happened. Not part of any proof.
 const RECENT_CHANGES: usize = 8192;
+/// How long a reader waits for the feed to tell of an epoch that a fence already knows, before it asks again.
+const EPOCH_PATIENCE: Duration = Duration::from_millis(5);
 /// Between two attempts to follow a log that is down.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -89,6 +92,16 @@ pub struct KnownLogs(Arc<Mutex<HashMap<LogId, usize>>>);
 #[derive(Clone)]
 pub struct Follower {
     shared: Arc<Shared>,
+    /// Shared by all handles and by no task: the tasks end with the last handle.
+    _ends: Arc<EndsTasks>,
+}
+
+struct EndsTasks(Arc<Shared>);
+
+impl Drop for EndsTasks {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 struct Shared {
@@ -102,15 +115,21 @@ struct Shared {
     advanced: watch::Sender<u64>,
     status: watch::Sender<FeedStatus>,
     wanted: Notify,
+    /// How often the source was asked for its position.
+    fences: AtomicU64,
+    /// The same as the status, for the fast path.
+    down: AtomicBool,
     closing: watch::Sender<bool>,
+    used_up: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
 }
 
 #[derive(Default)]
 struct State {
     /// Readers that wait for the next fence.
     waiting: Vec<oneshot::Sender<Result<Fence, SourceError>>>,
-    /// The latest fence whose position the watermark has not reached yet.
-    unproven: Option<Fence>,
+    /// Fences whose position the watermark has not reached yet: the oldest and the latest. Were only the latest kept, a
+    /// feed that lags by more than a pulse would never prove anything.
+    unproven: VecDeque<Fence>,
     recent: VecDeque<Noted>,
     registered: Option<LogId>,
 }
@@ -159,9 +178,13 @@ impl Follower {
             advanced: watch::Sender::new(0),
             status: watch::Sender::new(status),
             wanted: Notify::new(),
+            fences: AtomicU64::new(0),
+            down: AtomicBool::new(false),
             closing: watch::Sender::new(false),
+            used_up: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        Self { _ends: Arc::new(EndsTasks(Arc::clone(&shared))), shared }
     }
 
     /// Whether there is a log to prove things with.
@@ -174,6 +197,11 @@ impl Follower {
     #[inline]
     pub fn ledger(&self) -> &Ledger {
         &self.shared.ledger
+    }
+
+    /// How often the source was asked for its position so far.
+    pub fn fences(&self) -> u64 {
+        self.shared.fences.load(Ordering::Relaxed)
     }
 
     /// Whether the log is being followed.
@@ -197,11 +225,38 @@ impl Follower {
         if let FeedStatus::Down(why) = self.status() {
             return Err(why);
         }
-        let deadline = deadline.min(self.shared.world.now().plus(self.shared.options.fence_timeout));
+        // Half of what is left at most: the source may have to be asked instead.
+        let now = self.shared.world.now();
+        let patience = self.shared.options.fence_timeout.min(deadline.since(now) / 2);
+        let deadline = now.plus(patience);
         match self.shared.world.within(deadline, self.shared.prove()).await {
             Some(outcome) => outcome,
             None => Err("the log did not reach the source's position in time".to_owned()),
         }
+    }
+
+    /// Asks the source for its position, whether or not the log can be followed.
+    ///
+    /// # Errors
+    ///
+    /// Why the source does not tell.
+    pub async fn ask(&self, deadline: Moment) -> Result<Position, String> {
+        match self.shared.world.within(deadline, self.shared.fence()).await {
+            Some(Ok(fence)) => Ok(fence.position),
+            Some(Err(error)) => Err(error.message),
+            None => Err("the source did not tell its position in time".to_owned()),
+        }
+    }
+
+    /// Whether the log is known to be down.
+    #[inline]
+    pub(crate) fn is_down(&self) -> bool {
+        self.shared.down.load(Ordering::Relaxed)
+    }
+
+    /// Entries name their generation by sixteen bits. Before these repeat, whoever keeps entries drops them all.
+    pub(crate) fn on_generations_used_up(&self, drop_entries: impl Fn() + Send + Sync + 'static) {
+        self.shared.used_up.lock().push(Box::new(drop_entries));
     }
 
     /// The positions after which this token's holder would see nothing older, in this log.
@@ -233,12 +288,21 @@ impl Follower {
 
     /// Ends the tasks. What is proven stays proven and ages.
     pub fn close(&self) {
-        self.shared.closing.send_replace(true);
-        self.shared.known.forget(self.shared.state.lock().registered.take());
+        self.shared.close();
     }
 }
 
 impl Shared {
+    fn close(&self) {
+        self.closing.send_replace(true);
+        self.known.forget(self.state.lock().registered.take());
+    }
+
+    fn set_status(&self, status: FeedStatus) {
+        self.down.store(matches!(status, FeedStatus::Down(_)), Ordering::Relaxed);
+        self.status.send_replace(status);
+    }
+
     async fn prove(&self) -> Result<Position, String> {
         loop {
             let fence = self.fence().await.map_err(|error| error.message)?;
@@ -251,12 +315,16 @@ impl Shared {
                 if let FeedStatus::Down(why) = &*self.status.borrow() {
                     return Err(why.clone());
                 }
-                // The epoch may have ended between the question and now; then the position is never reached.
-                if self.ledger.sight().is_some_and(|sight| is_later_epoch(sight.epoch, fence.position.epoch))
-                {
-                    break;
-                }
-                if advanced.changed().await.is_err() {
+                // The epoch may have ended between the question and now; then the position is never reached and the
+                // question must be asked again. Or the feed is about to tell of the new epoch; so it is given a moment.
+                let another = self.ledger.sight().is_some_and(|sight| sight.epoch != fence.position.epoch);
+                if another {
+                    let moment = self.world.now().plus(EPOCH_PATIENCE);
+                    let _ = self.world.within(moment, advanced.changed()).await;
+                    if !self.ledger.prove(fence.asked_at, fence.position) {
+                        break;
+                    }
+                } else if advanced.changed().await.is_err() {
                     return Err("this instance is shutting down".to_owned());
                 }
             }
@@ -285,13 +353,17 @@ impl Shared {
             let waiting = std::mem::take(&mut self.state.lock().waiting);
             let asked_at = self.world.now();
             let limit = asked_at.plus(self.options.fence_timeout);
+            self.fences.fetch_add(1, Ordering::Relaxed);
             let answer = match self.world.within(limit, log.fence()).await {
                 Some(answer) => answer.map(|position| Fence { asked_at, position }),
                 None => Err(SourceError::slow("the source did not tell its position in time")),
             };
             match &answer {
                 Ok(fence) => {
-                    self.state.lock().unproven = Some(*fence);
+                    let mut state = self.state.lock();
+                    state.unproven.truncate(1);
+                    state.unproven.push_back(*fence);
+                    drop(state);
                     self.prove_latest();
                 }
                 Err(error) => tracing::debug!(%error, "a fence failed"),
@@ -314,7 +386,7 @@ impl Shared {
                 ended = self.take_records_once(&**log) => ended,
             };
             tracing::warn!(error = %ended, "the log cannot be followed; trying again");
-            self.status.send_replace(FeedStatus::Down(ended.message));
+            self.set_status(FeedStatus::Down(ended.message));
             self.advanced.send_modify(|count| *count += 1);
             tokio::select! {
                 biased;
@@ -336,7 +408,7 @@ impl Shared {
                 Err(error) => return error,
             }
             if self.log.is_some() && *self.status.borrow() != FeedStatus::Following {
-                self.status.send_replace(FeedStatus::Following);
+                self.set_status(FeedStatus::Following);
             }
         }
     }
@@ -346,6 +418,7 @@ impl Shared {
             Applied::NewEpoch => {
                 tracing::info!(epoch = %record.epoch, at = record.at, "a new epoch; older proofs are void");
                 self.register(record.epoch.log);
+                self.count_generation();
             }
             Applied::Gap { from, to } => {
                 tracing::warn!(from, to, "records are missing; entries proven before the gap are void");
@@ -359,10 +432,17 @@ impl Shared {
 
     fn prove_latest(&self) {
         let mut state = self.state.lock();
-        if let Some(fence) = state.unproven
+        while let Some(fence) = state.unproven.front()
             && self.ledger.prove(fence.asked_at, fence.position)
         {
-            state.unproven = None;
+            state.unproven.pop_front();
+        }
+    }
+
+    fn count_generation(&self) {
+        const ALIKE: u64 = 1 << 16;
+        if self.ledger.sight().is_some_and(|sight| sight.generation % (ALIKE / 2) == 0) {
+            self.used_up.lock().iter().for_each(|drop_entries| drop_entries());
         }
     }
 
@@ -409,11 +489,6 @@ impl KnownLogs {
             }
         }
     }
-}
-
-/// Whether `now` is an epoch in which a position of `then` is no longer reached.
-fn is_later_epoch(now: Epoch, then: Epoch) -> bool {
-    now.log != then.log || now.era > then.era
 }
 
 /// Reads the ledger without a log the way one with a log is read.

@@ -119,6 +119,11 @@ impl<V> Loaded<V> {
         Self { value, stamp: None, tags: Vec::new(), ttl: None }
     }
 
+    /// Takes the value out.
+    pub fn into_value(self) -> Option<V> {
+        self.value
+    }
+
     /// What the load saw of its source. Required where the source has a log: without it the answer is given to its
     /// readers and not kept.
     pub fn stamped(mut self, stamp: Stamp) -> Self {

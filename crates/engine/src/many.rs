@@ -8,7 +8,7 @@
 use crate::answer::{Answer, Consistency, Route};
 use crate::cache::{Cache, Fill};
 use crate::error::{LoadError, ReadError};
-use crate::flight::FlightError;
+use crate::flight::{FlightError, Landed};
 use crate::follow::{FeedStatus, local_stamp};
 use crate::limit::Priority;
 use crate::load::Loaded;
@@ -42,11 +42,12 @@ pub struct ManyLoaded<V> {
 struct Piece<V> {
     entry: Entry<V>,
     origin: Origin,
+    kept: bool,
 }
 
 /// A load of several keys that succeeded.
 struct Batch<V> {
-    entries: Vec<Entry<V>>,
+    landed: Vec<Landed<V>>,
     upper: Position,
     begun: Moment,
 }
@@ -91,24 +92,23 @@ where
         }
         let begun = self.shared.world.now();
         let deadline = begun.plus(self.view.contract().timeout);
-        let need = Need {
-            level: demand.level,
-            begun,
-            token: self.token_position(demand.token.as_ref(), demand.level)?,
-        };
+        let need = self.need(demand.level, demand.token.as_ref(), begun)?;
         let followed = !matches!(self.shared.follower.status(), FeedStatus::Down(_));
         if followed && let Some(pieces) = self.from_memory(keys, &need, deadline, loader).await? {
             return Ok(pieces.into_iter().map(|answer| answer.with_given(demand.token.clone())).collect());
         }
         let batch = self.load_batch(keys, deadline, loader).await?;
         self.check_token(need.token, batch.upper)?;
-        if batch.begun < need.floor(self.shared.world.now()) {
+        // It began after the read did; only a bound can have run out meanwhile.
+        if matches!(need.level, Level::Bounded(_)) && batch.begun < need.floor(self.shared.world.now()) {
             let why = "the source takes longer than the level allows".to_owned();
             return Err(ReadError::LevelUnmet { level: need.level, why });
         }
         let (at, as_of) = (batch.upper, batch.begun);
-        let piece = |entry| Piece { entry, origin: Origin::Source };
-        Ok(batch.entries.into_iter().map(|entry| self.piece_answer(piece(entry), at, as_of)).collect())
+        let piece =
+            |landed: Landed<V>| Piece { entry: landed.entry, origin: Origin::Source, kept: landed.kept };
+        let answers = batch.landed.into_iter().map(|landed| self.piece_answer(piece(landed), at, as_of));
+        Ok(answers.map(|answer| answer.with_given(demand.token.clone())).collect())
     }
 
     /// The snapshot from memory, loading what is missing. `None` where memory cannot give one.
@@ -119,25 +119,26 @@ where
         deadline: Moment,
         loader: &dyn LoadMany<K, V>,
     ) -> Result<Option<Vec<Answer<V>>>, ReadError> {
-        let missing: Vec<K> = match self.pieces(keys, need) {
+        let missing = match self.pieces(keys, need, &[]) {
             Ok(answers) => return Ok(Some(answers)),
-            Err(missing) => missing.into_iter().map(|index| keys[index].clone()).collect(),
+            Err(missing) => missing,
         };
         if missing.len() == keys.len() && !keys.is_empty() {
             return Ok(None);
         }
         if !missing.is_empty() {
             self.view.figures().event(Event::MissCold);
-            self.load_batch(&missing, deadline, loader).await?;
+            let wanted: Vec<K> = missing.iter().map(|index| keys[*index].clone()).collect();
+            self.load_batch(&wanted, deadline, loader).await?;
         }
         let Ok(position) = self.shared.follower.prove(deadline).await else { return Ok(None) };
         self.check_token(need.token, position)?;
-        Ok(self.pieces(keys, need).ok())
+        Ok(self.pieces(keys, need, &missing).ok())
     }
 
     /// All answers at one watermark, or the indices of the keys for which memory has none. No index means that only the
-    /// level is not satisfied yet.
-    fn pieces(&self, keys: &[K], need: &Need) -> Result<Vec<Answer<V>>, Vec<usize>> {
+    /// level is not satisfied yet. The keys at `loaded` were loaded for this snapshot.
+    fn pieces(&self, keys: &[K], need: &Need, loaded: &[usize]) -> Result<Vec<Answer<V>>, Vec<usize>> {
         let ledger = self.shared.follower.ledger();
         let now = self.shared.world.now();
         let Some(sight) = ledger.sight() else { return Err((0..keys.len()).collect()) };
@@ -150,7 +151,10 @@ where
                     && matches!(ledger.judge_at(&sight, entry, sight.watermark), Verdict::Current { .. })
             });
             match entry {
-                Some(entry) => pieces.push(Piece { entry, origin: Origin::L1 }),
+                Some(entry) => {
+                    let origin = if loaded.contains(&index) { Origin::Source } else { Origin::L1 };
+                    pieces.push(Piece { entry, origin, kept: true });
+                }
                 None => missing.push(index),
             }
         }
@@ -173,6 +177,7 @@ where
         loader: &dyn LoadMany<K, V>,
     ) -> Result<Batch<V>, ReadError> {
         let shared = &self.shared;
+        let _alongside = shared.flights.alongside();
         let permit = shared.limiter.acquire(Priority::Reader).await.map_err(ReadError::Overloaded)?;
         let before = shared.invalidations.load(Ordering::Acquire);
         let begun = shared.world.now();
@@ -195,14 +200,14 @@ where
         };
         let took = shared.world.now().since(begun);
         self.view.filled(took);
-        let doomed = shared.invalidations.load(Ordering::Acquire) != before;
+        let doomed = || shared.invalidations.load(Ordering::Acquire) != before;
         let upper = loaded.stamp.upper();
         let keep = |(key, answer): (&K, Loaded<V>)| {
             let fill = Fill { key, view: &self.view, local: local.clone(), begun, took };
-            shared.keep(&fill, answer.stamped(loaded.stamp.clone()), doomed).entry
+            shared.keep(&fill, answer.stamped(loaded.stamp.clone()), &doomed)
         };
-        let entries = keys.iter().zip(loaded.answers).map(keep).collect();
-        Ok(Batch { entries, upper, begun })
+        let landed = keys.iter().zip(loaded.answers).map(keep).collect();
+        Ok(Batch { landed, upper, begun })
     }
 
     fn piece_answer(&self, piece: Piece<V>, position: Position, as_of: Moment) -> Answer<V> {
@@ -218,7 +223,7 @@ where
         };
         self.view.figures().answer(&receipt);
         let miss = (piece.origin != Origin::L1).then_some(Event::MissCold);
-        let left = piece.entry.expires_at().map(|end| end.since(now));
-        Answer::new(piece.entry.into_value(), receipt, Route { miss, kept: miss.is_none(), left })
+        let (kept, left) = (piece.kept, piece.entry.expires_at().map(|end| end.since(now)));
+        Answer::new(piece.entry.into_value(), receipt, Route { miss, kept, left })
     }
 }

@@ -29,8 +29,8 @@
 
 use crate::answer::{Answer, Consistency, Route};
 use crate::cache::Cache;
-use crate::error::{ReadError, SessionError};
-use crate::flight::{Boarding, Flight, FlightError, Landed, Ticket};
+use crate::error::{LoadError, ReadError, SessionError};
+use crate::flight::{Flight, FlightError, Landed, Ticket, Way};
 use crate::follow::FeedStatus;
 use crate::life::Happening;
 use crate::limit::Priority;
@@ -39,10 +39,12 @@ use crate::view::Event;
 use candor_core::port::Fault;
 use candor_core::{
     Contract, Degraded, Demand, Entry, Level, Moment, OnFeedDown, OnSourceDown, Origin, Position, ProofKind,
-    Receipt, Refresh, SessionToken, Sight, Verdict,
+    Receipt, Refresh, SessionToken, Sight, Verdict, Void,
 };
 use candor_tiers::Tier;
+use futures_util::FutureExt;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +59,8 @@ pub(crate) struct Look<V> {
     pub(crate) verdict: Verdict,
     /// The entry reflects everything visible at this moment.
     pub(crate) as_of: Moment,
+    /// Whether the verdict comes from the source's own log.
+    pub(crate) logged: bool,
 }
 
 /// A read's demands.
@@ -65,6 +69,9 @@ pub(crate) struct Need {
     pub(crate) begun: Moment,
     /// In this source's log.
     pub(crate) token: Option<Position>,
+    /// A session for which there is nothing to compare positions with (the view has no log, or the ledger no epoch at
+    /// the moment). What the source says after the read began reflects whatever the token stands for.
+    pub(crate) afresh: bool,
 }
 
 /// What to do next.
@@ -80,10 +87,12 @@ enum Step {
 impl Need {
     /// The moment the answer must reflect.
     pub(crate) fn floor(&self, now: Moment) -> Moment {
+        // Strictly after: a fence asked in the very nanosecond in which the read began may have been answered before
+        // it, on a clock too coarse to tell.
+        let just_after = self.begun.plus(Duration::from_nanos(1));
         match self.level {
-            // Strictly after: a fence asked in the very nanosecond in which the read began may have been answered
-            // before it, on a clock too coarse to tell.
-            Level::Strong => self.begun.plus(Duration::from_nanos(1)),
+            _ if self.afresh => just_after,
+            Level::Strong => just_after,
             Level::Bounded(limit) => now.minus(limit),
             Level::Session | Level::Any => Moment::ZERO,
         }
@@ -92,13 +101,19 @@ impl Need {
     /// Whether an answer that is less may be given if the contract says so. Whoever asks for strong, or shows a token,
     /// has a reason.
     fn may_degrade(&self, contract: &Contract) -> bool {
-        !contract.critical && self.token.is_none() && !matches!(self.level, Level::Strong | Level::Session)
+        !contract.critical
+            && !self.afresh
+            && self.token.is_none()
+            && !matches!(self.level, Level::Strong | Level::Session)
     }
 }
 
 impl<V> Look<V> {
     /// Whether the entry reflects everything up to `token` on its own tags.
     fn reaches(&self, token: Position) -> bool {
+        if !self.logged || self.verdict == Verdict::Void(Void::OtherEpoch) {
+            return false;
+        }
         let current = matches!(self.verdict, Verdict::Current { .. }) && self.sight.position().reaches(token);
         current || Position { epoch: self.sight.epoch, at: self.entry.proven() }.reaches(token)
     }
@@ -145,7 +160,7 @@ fn weigh<V>(look: Option<&Look<V>>, need: &Need, contract: &Contract, log_usable
                 (false, _, true) => Step::Fence(Event::FenceSession),
                 (true, false, true) if need.level == Level::Strong => Step::Fence(Event::FenceStrong),
                 (true, false, true) => Step::Fence(Event::FenceBound),
-                (_, _, false) => Step::Fill(Event::MissExpired),
+                (_, _, false) => Step::Fill(Event::MissBound),
             }
         }
     }
@@ -158,8 +173,10 @@ where
 {
     /// The fast path: an entry for which nothing changed and whose proof is young enough. `None` sends the read to the
     /// loop; it does not mean that there is nothing.
+    ///
+    /// The flag says that the entry is due to be refreshed early.
     #[inline]
-    pub(crate) fn hit(&self, key: &K, level: Level) -> Option<Answer<V>> {
+    pub(crate) fn hit(&self, key: &K, level: Level) -> Option<(Answer<V>, bool)> {
         let clock = self.shared.world.clock();
         let now = clock.coarse();
         let ledger = self.shared.follower.ledger();
@@ -170,7 +187,7 @@ where
             || crate::sabotage::is(crate::sabotage::Sabotage::JudgeAlwaysCurrent);
         #[cfg(not(candor_sabotage))]
         let untouched = ledger.is_untouched(&sight, &entry);
-        if !untouched || entry.is_expired(now) || self.is_due_early(&entry, now) {
+        if !untouched || entry.is_expired(now) {
             return None;
         }
         let as_of = self.as_of(&entry, &sight);
@@ -178,8 +195,11 @@ where
         match level {
             Level::Bounded(limit) if bound > limit => return None,
             Level::Strong | Level::Session => return None,
+            // What the contract says about a log that is down limits even hints; the loop knows how.
+            Level::Any if self.logged() && self.shared.follower.is_down() => return None,
             Level::Bounded(_) | Level::Any => {}
         }
+        let due = self.is_due_early(&entry, now);
         let receipt = Receipt {
             origin: Origin::L1,
             proof: self.proof(),
@@ -193,7 +213,7 @@ where
         };
         self.view.figures().answer(&receipt);
         let route = Route { miss: None, kept: true, left: entry.expires_at().map(|end| end.since(now)) };
-        Some(Answer::new(entry.into_value(), receipt, route))
+        Some((Answer::new(entry.into_value(), receipt, route), due))
     }
 
     /// Reads one key.
@@ -209,8 +229,11 @@ where
             return Err(self.refused(key, refusal));
         }
         if demand.token.is_none()
-            && let Some(answer) = self.hit(key, demand.level)
+            && let Some((answer, due)) = self.hit(key, demand.level)
         {
+            if due {
+                self.refresh(key, &loader());
+            }
             return Ok(answer);
         }
         let outcome = self.read_slowly(key, demand, loader()).await;
@@ -227,8 +250,7 @@ where
         let begun = self.shared.world.now();
         let deadline = begun.plus(contract.timeout);
         let given = demand.token;
-        let need =
-            Need { level: demand.level, begun, token: self.token_position(given.as_ref(), demand.level)? };
+        let need = self.need(demand.level, given.as_ref(), begun)?;
         let mut trouble = match self.shared.follower.status() {
             FeedStatus::Down(why) if self.logged() => Some(why),
             _ => None,
@@ -239,13 +261,13 @@ where
                 return Err(ReadError::Timeout(contract.timeout));
             }
             let look = self.look(key);
+            let log_usable = self.logged() && trouble.is_none();
+            let step = weigh(look.as_ref(), &need, contract, log_usable, now);
             if let Some(why) = &trouble
-                && let Some(outcome) = self.without_log(key, look.as_ref(), &need, why, now)
+                && let Some(outcome) = self.without_log(key, look.as_ref(), &step, &need, why, now)
             {
                 return outcome.map(|answer| answer.with_given(given));
             }
-            let log_usable = self.logged() && trouble.is_none();
-            let step = weigh(look.as_ref(), &need, contract, log_usable, now);
             match (step, look) {
                 (Step::Serve, Some(look)) => {
                     if self.is_due_early(&look.entry, now) {
@@ -308,7 +330,7 @@ where
             }
             Verdict::Outdated(_) | Verdict::Void(_) => entry.filled_at(),
         };
-        Some(Look { entry, sight, verdict, as_of })
+        Some(Look { entry, sight, verdict, as_of, logged: self.logged() })
     }
 
     /// The moment a current entry reflects.
@@ -329,15 +351,12 @@ where
         loader: &Arc<dyn Load<K, V>>,
     ) -> Result<(Landed<V>, Origin), FlightError> {
         let ticket = self.ticket(key, loader, Priority::Reader);
-        let (flight, origin) = match self.shared.flights.board(not_before, ticket) {
-            Boarding::Joined(flight) => (flight, Origin::Flight),
-            Boarding::Waits(flight) => (flight, Origin::Source),
-            Boarding::Begins(flight) => {
-                self.launch(Arc::clone(&flight));
-                (flight, Origin::Source)
-            }
-        };
-        match self.shared.world.within(deadline, flight.outcome()).await {
+        let boarding = self.shared.flights.board(not_before, ticket);
+        if boarding.way == Way::Begins {
+            self.launch(Arc::clone(&boarding.flight));
+        }
+        let origin = if boarding.way == Way::Joined { Origin::Flight } else { Origin::Source };
+        match self.shared.world.within(deadline, boarding.flight.outcome()).await {
             Some(outcome) => outcome.map(|landed| (landed, origin)),
             None => Err(FlightError::Timeout(self.view.contract().timeout)),
         }
@@ -349,9 +368,10 @@ where
             return;
         }
         let ticket = self.ticket(key, loader, Priority::Refresh);
-        if let Boarding::Begins(flight) = self.shared.flights.board(Moment::ZERO, ticket) {
+        let boarding = self.shared.flights.board(Moment::ZERO, ticket);
+        if boarding.way == Way::Begins {
             self.view.figures().event(Event::Refresh);
-            self.launch(flight);
+            self.launch(Arc::clone(&boarding.flight));
         }
     }
 
@@ -365,7 +385,9 @@ where
         self.shared.world.spawn(async move {
             let mut flight = flight;
             loop {
-                let outcome = shared.fill(&flight).await;
+                // Whatever panics in here (a loader, a user's weigher), the flight lands.
+                let filling = AssertUnwindSafe(shared.fill(&flight)).catch_unwind();
+                let outcome = filling.await.unwrap_or_else(|_| Err(FlightError::Load(LoadError::panicked())));
                 match shared.flights.land(&flight, outcome) {
                     Some(next) => flight = next,
                     None => return,
@@ -457,29 +479,45 @@ where
         Ok(Some(Answer::new(landed.entry.into_value(), receipt, route)))
     }
 
-    /// What the contract says about a log that cannot be followed. `None` means: go on and ask the source.
+    /// What the contract says about a log that cannot be followed, where `step` is what would be done otherwise.
+    /// `None` means: do that.
+    ///
+    /// An entry whose proof is young enough for the level is served whatever the log does now. Hints have no such
+    /// measure, so for them the contract's word counts.
     fn without_log(
         &self,
         key: &K,
         look: Option<&Look<V>>,
+        step: &Step,
         need: &Need,
         why: &str,
         now: Moment,
     ) -> Option<Result<Answer<V>, ReadError>> {
+        let satisfied = matches!(step, Step::Serve | Step::ServeAndRefresh);
+        if satisfied && need.level != Level::Any {
+            return None;
+        }
         self.view.figures().event(Event::FeedDown);
         let contract = self.view.contract();
+        let unmet = |what: &str| {
+            let why = format!("the log cannot be followed ({why}){what}");
+            Some(Err(ReadError::LevelUnmet { level: need.level, why }))
+        };
         match contract.on_feed_down {
             OnFeedDown::Source => None,
-            OnFeedDown::Error => {
-                let why = format!("the log cannot be followed ({why})");
-                Some(Err(ReadError::LevelUnmet { level: need.level, why }))
-            }
+            OnFeedDown::Error => unmet(""),
             OnFeedDown::Stale(limit) => {
-                let look =
-                    look.filter(|look| need.may_degrade(contract) && now.since(look.as_of) <= limit)?;
-                // What satisfies the read anyway is not degraded.
-                let degraded = (look.as_of < need.floor(now)).then_some(Degraded::FeedDown);
-                Some(Ok(self.degrade(key, look.clone(), degraded)))
+                match look.filter(|look| need.may_degrade(contract) && now.since(look.as_of) <= limit) {
+                    Some(look) => {
+                        let degraded = (!satisfied).then_some(Degraded::FeedDown);
+                        Some(Ok(self.degrade(key, look.clone(), degraded)))
+                    }
+                    // A hint beyond the limit is no longer within the contract.
+                    None if satisfied => {
+                        unmet(", and what memory holds is older than the contract allows then")
+                    }
+                    None => None,
+                }
             }
         }
     }
@@ -511,21 +549,27 @@ where
         self.answer_from_memory(look, degraded)
     }
 
-    /// The position in this source's log that the token stands for.
-    pub(crate) fn token_position(
+    /// What a read at this level with this token asks of this source.
+    pub(crate) fn need(
         &self,
-        token: Option<&SessionToken>,
         level: Level,
-    ) -> Result<Option<Position>, ReadError> {
+        token: Option<&SessionToken>,
+        begun: Moment,
+    ) -> Result<Need, ReadError> {
         let Some(token) = token else {
-            return if level == Level::Session { Err(SessionError::Missing.into()) } else { Ok(None) };
+            if level == Level::Session {
+                return Err(SessionError::Missing.into());
+            }
+            return Ok(Need { level, begun, token: None, afresh: false });
         };
         let follower = &self.shared.follower;
         if token.positions().iter().any(|position| !follower.known().contains(position.epoch.log)) {
             return Err(SessionError::UnknownLog.into());
         }
-        let own = follower.ledger().sight().map(|sight| sight.epoch.log);
-        Ok(own.and_then(|log| token.position(log)))
+        match follower.ledger().sight().filter(|_| self.logged()) {
+            Some(sight) => Ok(Need { level, begun, token: token.position(sight.epoch.log), afresh: false }),
+            None => Ok(Need { level, begun, token: None, afresh: true }),
+        }
     }
 
     pub(crate) fn check_token(&self, token: Option<Position>, reached: Position) -> Result<(), ReadError> {
@@ -565,7 +609,8 @@ where
 
 impl<V: Clone> Clone for Look<V> {
     fn clone(&self) -> Self {
-        Self { entry: self.entry.clone(), sight: self.sight, verdict: self.verdict, as_of: self.as_of }
+        let entry = self.entry.clone();
+        Self { entry, sight: self.sight, verdict: self.verdict, as_of: self.as_of, logged: self.logged }
     }
 }
 

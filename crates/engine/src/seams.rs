@@ -58,9 +58,10 @@ impl World {
     /// The real one: the system's monotonic clock, a randomly seeded generator and the current Tokio runtime.
     ///
     /// Its coarse clock is the kernel's, which costs a fifth of an exact one and lags by up to one tick (1 to 10 ms);
-    /// bounds of in-memory hits grow by as much. Like every monotonic clock of the kernel it stands still while the
-    /// machine is suspended: in the milliseconds between waking up and the next fence a bound may be short by the
-    /// length of the sleep. Use [`World::exact`] where machines sleep.
+    /// bounds of in-memory hits grow by as much. Two things it cannot know: on a virtual machine whose processor is
+    /// taken away a tick may come late, and while a machine is suspended this clock stands still, so that until the
+    /// first fence after waking up a bound may be short by as much. Use [`World::exact`] where that matters; the
+    /// service does.
     pub fn system() -> Self {
         Self::new(SystemClock::coarse(), SplitMix::seeded_by_system(), TokioSpawn)
     }

@@ -26,6 +26,8 @@ pub enum Event {
     MissOutdated,
     /// The ledger could not judge the entry.
     MissVoid,
+    /// The proof was older than the read's demand, and no log could renew it.
+    MissBound,
     /// The read was strong and needed a fence.
     FenceStrong,
     /// The proof was older than the read's bound and needed a fence.
@@ -40,6 +42,8 @@ pub enum Event {
     NotKeptVoid,
     /// A loader gave no stamp although the source has a log.
     NotKeptUnstamped,
+    /// A loader gave no tags although the source has a log, so no change could ever concern the entry.
+    NotKeptUntagged,
     /// An application invalidated the key while it was loading.
     NotKeptInvalidated,
     /// A fill that was kept.
@@ -59,7 +63,7 @@ pub enum Event {
 }
 
 impl Event {
-    const COUNT: usize = 19;
+    const COUNT: usize = 21;
 
     /// All of them, with the words used in metrics.
     pub const ALL: [(&'static str, Self); Self::COUNT] = [
@@ -67,6 +71,7 @@ impl Event {
         ("miss-expired", Self::MissExpired),
         ("miss-outdated", Self::MissOutdated),
         ("miss-void", Self::MissVoid),
+        ("miss-bound", Self::MissBound),
         ("fence-strong", Self::FenceStrong),
         ("fence-bound", Self::FenceBound),
         ("fence-session", Self::FenceSession),
@@ -74,6 +79,7 @@ impl Event {
         ("not-kept-outdated", Self::NotKeptOutdated),
         ("not-kept-void", Self::NotKeptVoid),
         ("not-kept-unstamped", Self::NotKeptUnstamped),
+        ("not-kept-untagged", Self::NotKeptUntagged),
         ("not-kept-invalidated", Self::NotKeptInvalidated),
         ("kept", Self::Kept),
         ("fill-failed", Self::FillFailed),

@@ -111,3 +111,22 @@ async fn a_log_that_comes_back_is_followed_again() {
     let second = bench.cache.at(Strong).read(&1, bench.source.reader()).await.unwrap();
     assert_eq!(second.receipt().origin, Origin::L1);
 }
+
+#[tokio::test]
+async fn a_silent_log_leaves_time_to_ask_the_source() {
+    let contract = Contract { timeout: Duration::from_millis(800), ..Contract::default() };
+    let bench = Bench::with(contract);
+    bench.write(1, 10);
+    bench.settle().await;
+    bench.cache.get(&1, bench.source.reader()).await.unwrap();
+    bench.source.freeze_log(true);
+    bench.write(1, 11);
+    let read = tokio::spawn({
+        let (cache, reader) = (bench.cache.clone(), bench.source.reader());
+        async move { cache.at(Strong).read(&1, reader).await }
+    });
+    bench.settle().await;
+    bench.clock.advance(Duration::from_millis(401));
+    let answer = read.await.unwrap().unwrap();
+    assert_eq!(answer.value(), Some(&11), "the timeout of the contract is shorter than that of a fence");
+}

@@ -258,3 +258,102 @@ async fn closing_lets_loads_finish_and_refuses_new_reads() {
     assert_eq!(read.await.unwrap().unwrap(), Some(0));
     assert!(closing.await.unwrap(), "everything finished");
 }
+
+#[tokio::test]
+async fn a_refresh_is_not_abandoned_although_nobody_waits_for_it() {
+    let (world, clock) = candor::testing::manual_world(3);
+    let contract = Contract {
+        ttl: Duration::from_secs(10),
+        refresh: candor::Refresh::WhileRevalidate(Duration::from_secs(2)),
+        ..Contract::default()
+    };
+    let cache = Cache::<u32, u64>::builder().world(world).contract(contract).build();
+    let gate = Gate::new();
+    gate.go.add_permits(2);
+    cache.get(&1, gate.loader()).await.unwrap();
+    clock.advance(Duration::from_millis(10_100));
+    assert_eq!(cache.at(Any).get(&1, gate.loader()).await.unwrap(), Some(0), "served while it is renewed");
+    settle().await;
+    assert_eq!(cache.peek(&1).unwrap().value(), Some(&1), "the refresh ran to its end");
+}
+
+/// A log whose fences answer only when told to.
+struct HeldFences {
+    inner: Arc<dyn candor::core::port::Log>,
+    go: Semaphore,
+    asked: AtomicUsize,
+}
+
+impl candor::core::port::Log for HeldFences {
+    fn fence(
+        &self,
+    ) -> candor::core::port::BoxFuture<'_, Result<candor::Position, candor::core::port::SourceError>> {
+        Box::pin(async move {
+            let position = self.inner.fence().await;
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            if let Ok(permit) = self.go.acquire().await {
+                permit.forget();
+            }
+            position
+        })
+    }
+
+    fn follow(
+        &self,
+    ) -> candor::core::port::BoxFuture<
+        '_,
+        Result<Box<dyn candor::core::port::Feed>, candor::core::port::SourceError>,
+    > {
+        self.inner.follow()
+    }
+}
+
+/// The answer of a fence that was asked before a read began says nothing about what happened in between.
+#[tokio::test]
+async fn a_strong_read_does_not_join_a_fence_that_was_asked_before_it() {
+    let source = candor::testing::MemorySource::<u32, u64>::new();
+    let log = Arc::new(HeldFences { inner: source.log(), go: Semaphore::new(0), asked: AtomicUsize::new(0) });
+    let (world, _clock) = candor::testing::manual_world(4);
+    let cache = Cache::<u32, u64>::builder().world(world).log(log.clone()).build();
+    source.commit([(1, Some(10))]);
+    settle().await;
+    cache.get(&1, source.reader()).await.unwrap();
+    let read = || {
+        let (cache, loader) = (cache.clone(), source.reader());
+        tokio::spawn(async move { cache.at(Strong).read(&1, loader).await })
+    };
+    let early = read();
+    settle().await;
+    assert_eq!(log.asked.load(Ordering::SeqCst), 1);
+    // The log stands still, so that only the fence can tell of this commit.
+    source.freeze_log(true);
+    source.commit([(1, Some(11))]);
+    let late = read();
+    settle().await;
+    log.go.add_permits(1);
+    assert_eq!(early.await.unwrap().unwrap().value(), Some(&10), "it began before the commit");
+    settle().await;
+    assert!(!late.is_finished(), "the first fence is none of its business");
+    source.freeze_log(false);
+    log.go.add_permits(1);
+    assert_eq!(late.await.unwrap().unwrap().value(), Some(&11));
+}
+
+#[tokio::test]
+async fn the_tasks_end_with_the_last_handle() {
+    let source = candor::testing::MemorySource::<u32, u64>::new();
+    let (world, clock) = candor::testing::manual_world(4);
+    let cache = Cache::<u32, u64>::builder().world(world).log(source.log()).build();
+    settle().await;
+    let clone = cache.clone();
+    drop(cache);
+    clock.advance(Duration::from_secs(1));
+    settle().await;
+    let before = source.fences();
+    assert!(before > 0);
+    drop(clone);
+    settle().await;
+    clock.advance(Duration::from_secs(1));
+    settle().await;
+    assert_eq!(source.fences(), before);
+}

@@ -47,6 +47,21 @@ async fn a_loader_without_a_stamp_is_not_kept_where_there_is_a_log() {
     assert_eq!(bench.cache.view().figures().events(Event::NotKeptUnstamped), 1);
 }
 
+#[tokio::test]
+async fn a_loader_without_tags_is_not_kept_where_there_is_a_log() {
+    let bench = Bench::new();
+    bench.write(1, 10);
+    bench.settle().await;
+    let source = bench.source.clone();
+    let loader = move |context: LoadContext<u32, u64>| {
+        let (value, stamp) = source.read(context.key()).unwrap();
+        async move { Ok::<_, String>(Loaded::maybe(value).stamped(stamp)) }
+    };
+    bench.cache.get(&1, loader).await.unwrap();
+    assert!(bench.cache.peek(&1).is_none(), "no change could ever concern it");
+    assert_eq!(bench.cache.view().figures().events(Event::NotKeptUntagged), 1);
+}
+
 fn clock_only() -> Cache<u32, u64> {
     Cache::builder().world(manual_world(5).0).build()
 }

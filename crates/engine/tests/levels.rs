@@ -195,3 +195,44 @@ async fn absent_is_an_answer_and_ends_with_the_insert() {
     let appeared = bench.cache.at(Strong).read(&1, bench.source.reader()).await.unwrap();
     assert_eq!(appeared.value(), Some(&10));
 }
+
+#[tokio::test]
+async fn a_session_on_a_view_without_log_proof_asks_the_source_each_time() {
+    let bench = Bench::new();
+    let clock_only = bench.cache.with_contract(Contract { proof: ProofKind::Clock, ..Contract::default() });
+    bench.write(1, 10);
+    bench.settle().await;
+    clock_only.get(&1, bench.source.reader()).await.unwrap();
+    bench.write(1, 11);
+    let token = bench.cache.fence().await.unwrap();
+    bench.settle().await;
+    // The watermark is past the token, but no change of the log ever concerns this entry.
+    let own = clock_only.at(Session(token)).read(&1, bench.source.reader()).await.unwrap();
+    assert_eq!((own.value(), own.receipt().proof), (Some(&11), ProofKind::Clock));
+}
+
+#[tokio::test]
+async fn an_entry_of_a_former_log_satisfies_no_token_of_the_new_one() {
+    let bench = Bench::new();
+    for value in 0..10 {
+        bench.write(1, value);
+    }
+    bench.settle().await;
+    bench.cache.get(&1, bench.source.reader()).await.unwrap();
+    bench.source.restore(2, [(1, 1)]);
+    let written = bench.source.commit([(1, Some(77))]);
+    bench.settle().await;
+    let token = candor::SessionToken::at(written);
+    let demand = candor::Demand { level: Level::Any, token: Some(token) };
+    let answer = bench.cache.read_with(&1, candor::Demanded(demand), || bench.source.loader()).await.unwrap();
+    assert_eq!(answer.value(), Some(&77));
+}
+
+#[tokio::test]
+async fn a_critical_view_gives_no_hints() {
+    let bench = Bench::with(Contract { critical: true, level: Level::Strong, ..Contract::default() });
+    bench.write(1, 10);
+    bench.settle().await;
+    bench.cache.get(&1, bench.source.reader()).await.unwrap();
+    assert!(bench.cache.peek(&1).is_none());
+}

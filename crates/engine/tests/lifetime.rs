@@ -50,7 +50,14 @@ async fn a_loader_may_set_the_life_of_its_answer() {
     let source = bench.source.clone();
     let loader = move |context: LoadContext<u32, u64>| {
         let (value, stamp) = source.read(context.key()).unwrap();
-        async move { Ok::<_, String>(Loaded::maybe(value).stamped(stamp).lives(SECOND)) }
+        async move {
+            Ok::<_, String>(
+                Loaded::maybe(value)
+                    .stamped(stamp)
+                    .tagged(crate::MemorySource::<u32, u64>::tag(&1))
+                    .lives(SECOND),
+            )
+        }
     };
     bench.cache.get(&1, loader).await.unwrap();
     bench.clock.advance(SECOND);

@@ -1,5 +1,6 @@
 //! The engine against a source in memory, on a clock that moves only when told to.
 
+mod allocations;
 mod degraded;
 mod flights;
 mod invalidation;
