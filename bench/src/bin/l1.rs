@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const KEYS: u64 = 1_000_000;
 const READS: usize = 2_000_000;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 9;
 
 type Run = Box<dyn Fn(&[u64]) -> u64 + Send + Sync>;
 
@@ -110,7 +110,7 @@ fn candor(how: How, exact: bool) -> Run {
         ..Contract::default()
     };
     let world = if exact { candor::World::exact() } else { candor::World::system() };
-    let cache = Cache::<u64, u64>::builder().world(world).contract(contract).capacity(1 << 30).build();
+    let cache = Cache::<u64, u64>::builder().world(world).contract(contract).capacity(2 * KEYS * 104).build();
     let runtime = tokio::runtime::Handle::current();
     runtime.block_on(async {
         for key in 0..KEYS {

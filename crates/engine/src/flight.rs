@@ -95,11 +95,13 @@ pub(crate) struct Ticket<K, V> {
 
 /// All flights of a cache.
 pub(crate) struct Flights<K, V> {
-    shards: Box<[Mutex<HashMap<K, Slot<K, V>>>]>,
+    shards: Box<[Shard<K, V>]>,
     hasher: std::hash::BuildHasherDefault<std::hash::DefaultHasher>,
     /// How many are in progress or waiting.
     aloft: watch::Sender<usize>,
 }
+
+type Shard<K, V> = Mutex<HashMap<K, Slot<K, V>>>;
 
 struct Slot<K, V> {
     running: Arc<Flight<K, V>>,

@@ -414,6 +414,7 @@ impl Shared {
     }
 
     fn take(&self, record: &Record) {
+        self.leave_for(record.epoch.log);
         match self.ledger.apply(record) {
             Applied::NewEpoch => {
                 tracing::info!(epoch = %record.epoch, at = record.at, "a new epoch; older proofs are void");
@@ -460,6 +461,16 @@ impl Shared {
             let (note, tags) = (change.note.clone(), change.tags.clone());
             state.recent.push_back(Noted { arrived, position, note, tags });
         }
+    }
+
+    /// Before the ledger enters another log: whoever finds it there must no longer find the former one known, or a token
+    /// of a lost history would pass for one that asks nothing of this source.
+    fn leave_for(&self, next: LogId) {
+        let former = {
+            let mut state = self.state.lock();
+            if state.registered.is_some_and(|log| log != next) { state.registered.take() } else { None }
+        };
+        self.known.forget(former);
     }
 
     fn register(&self, log: LogId) {

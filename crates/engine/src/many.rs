@@ -94,7 +94,7 @@ where
         let deadline = begun.plus(self.view.contract().timeout);
         let need = self.need(demand.level, demand.token.as_ref(), begun)?;
         let followed = !matches!(self.shared.follower.status(), FeedStatus::Down(_));
-        if followed && let Some(pieces) = self.from_memory(keys, &need, deadline, loader).await? {
+        if followed && let Some(pieces) = self.memory_snapshot(keys, &need, deadline, loader).await? {
             return Ok(pieces.into_iter().map(|answer| answer.with_given(demand.token.clone())).collect());
         }
         let batch = self.load_batch(keys, deadline, loader).await?;
@@ -112,7 +112,7 @@ where
     }
 
     /// The snapshot from memory, loading what is missing. `None` where memory cannot give one.
-    async fn from_memory(
+    async fn memory_snapshot(
         &self,
         keys: &[K],
         need: &Need,

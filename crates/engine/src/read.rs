@@ -563,11 +563,22 @@ where
             return Ok(Need { level, begun, token: None, afresh: false });
         };
         let follower = &self.shared.follower;
-        if token.positions().iter().any(|position| !follower.known().contains(position.epoch.log)) {
-            return Err(SessionError::UnknownLog.into());
+        let log = || follower.ledger().sight().map(|sight| sight.epoch.log);
+        let mut own = log();
+        loop {
+            if token.positions().iter().any(|position| !follower.known().contains(position.epoch.log)) {
+                return Err(SessionError::UnknownLog.into());
+            }
+            // The source's log may have been replaced between the two questions; then the token would seem to speak of
+            // another source and to ask nothing of this one.
+            let still = log();
+            if still == own {
+                break;
+            }
+            own = still;
         }
-        match follower.ledger().sight().filter(|_| self.logged()) {
-            Some(sight) => Ok(Need { level, begun, token: token.position(sight.epoch.log), afresh: false }),
+        match own.filter(|_| self.logged()) {
+            Some(own) => Ok(Need { level, begun, token: token.position(own), afresh: false }),
             None => Ok(Need { level, begun, token: None, afresh: true }),
         }
     }

@@ -6,17 +6,25 @@
 //! response ◄─ headers (receipt, age, cache-status) ◄─ freshness (cache-control) ◄─ etag ◄┘      or problem
 //! ```
 //!
-//! Everything here is a pure function of a request's parts or an answer's receipt; nothing reads a clock or a socket.
+//! All but three files are pure functions of a request's parts or an answer's receipt and read neither clock nor socket:
+//! `routes` asks the service, `body` reads what a request carries, and [`listener`] is where the sockets are.
 //! Every refusal is a [`Problem`], which says whose fault it is and what to do.
 
+mod answer;
+mod body;
 pub mod demand;
 pub mod etag;
+pub mod explain;
+mod failure;
 pub mod freshness;
 pub mod gate;
 pub mod headers;
+pub mod listener;
 pub mod path;
 pub mod problem;
+mod routes;
 
+pub use answer::receipt_json;
 pub use demand::{CONSISTENCY_HEADER, ManyDemand, SESSION_HEADER};
 pub use etag::ETag;
 pub use gate::Gate;

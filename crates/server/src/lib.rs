@@ -2,32 +2,76 @@
 //! is the engine's to say.
 //!
 //! ```text
-//! candor.toml ─► config ─► declarations ─► (assembly: sources, engine, doors) ─► the accept loop
+//! candor.toml ─► config ─► assembly ─► service (views, sources, caches) ◄── every door
 //!
-//! request ─► http::path ─► http::gate ─► auth::key ─► http::demand ─► engine
-//!                             │ auth                                     │
-//! response ◄── http::headers, http::freshness, http::etag ◄── receipt ◄──┘        every refusal: http::Problem
+//! request ─► http::path ─► http::gate ─► auth::key ─► http::demand ─► service ─► engine
+//!                             │ auth                                               │
+//! response ◄── http::headers, http::freshness, http::etag ◄── http::answer ◄───────┘    every refusal: http::Problem
 //! ```
 //!
 //! Rooms:
 //!
 //! * [`config`]: reads `candor.toml` strictly; every mistake with its place and the mend.
 //! * [`auth`]: who is asking and what that entitles to; the one place where a key is completed with a subject.
-//! * [`mod@http`]: what is read from a request and written into a response, as pure functions.
-//!
-//! What is added above these, each in its own file:
-//!
-//! * `http::routes`: the calls of the HTTP door, one function each; they hold no state but the engine's handle.
-//! * `http::listener`: our own accept loop on hyper-util, because its limits are promises: a timeout for headers
-//!   (against clients that send one byte a minute), a limit for headers and bodies, a cap on connections, and a drain
-//!   that lets requests in progress finish. The limits are [`config::RequestLimits`].
+//! * [`assembly`]: from a [`Config`] to running sources and caches, or a list of what stands in the way.
+//! * [`service`]: what every door asks: views by name, reads, fences, invalidations, the lives of entries.
+//! * [`mod@http`]: the HTTP door: what is read from a request and written into a response, as pure functions; the
+//!   routes; and the accept loop with its limits.
 //! * `metrics`: counters of the engine and the doors, rendered for Prometheus.
-//! * `assembly`: from a [`config::Config`] to running sources, engine and doors; asks [`auth::exposure::check`] once
-//!   more with the address that was really bound.
 //!
 //! Order in a request, which the routes keep: who is asking ([`http::Gate`]), whether they may
 //! ([`auth::Caller::may_read`]), and only then whether the view exists, so that a refusal does not tell what exists.
 
+pub mod assembly;
 pub mod auth;
 pub mod config;
+pub mod entry;
 pub mod http;
+mod invalidate;
+mod load;
+mod metrics;
+pub mod service;
+
+pub use assembly::Prepared;
+pub use config::{Complaints, Config, Environment, process_environment};
+pub use entry::{EntryKey, Json};
+pub use http::Gate;
+pub use http::listener::{ListenError, Listener};
+pub use invalidate::TagName;
+pub use service::{FeedHealth, ManyError, ServedAnswer, ServedSource, ServedView, Service, Unready};
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or what it promises, cannot be kept. For its author to mend.
+    #[error(transparent)]
+    Config(#[from] Complaints),
+    /// The door cannot open. For whoever runs the machine to mend.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+/// Starts the service and binds its door. Connections are answered once [`Listener::run`] is called.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub async fn listen(config: &Config, gate: Gate) -> Result<Listener, StartError> {
+    let service = Service::start(config).await?;
+    Ok(Listener::bind(config, service, gate).await?)
+}
+
+/// Serves until `shutdown` is ready, then drains. Returns whether everything in progress finished in time.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub async fn serve(
+    config: &Config,
+    gate: Gate,
+    shutdown: impl Future<Output = ()>,
+) -> Result<bool, StartError> {
+    let listener = listen(config, gate).await?;
+    tracing::info!(address = %listener.address(), "listening");
+    Ok(listener.run(shutdown).await)
+}

@@ -2,7 +2,7 @@
 //!
 //! The registry grows when a view is prepared, before its first fill. That is early enough: a change that was decoded
 //! before stands at or below the position of every later fill, so no later fill depends on it. Entries that *another*
-//! instance filled earlier may depend on it, so a registry that grew makes the log's thread open a gap.
+//! instance filled earlier may depend on it, so a registry that grew makes the log's thread end every feed.
 
 use crate::image::{self, lower};
 use candor_core::{Change, Facet, Tag, Xid};

@@ -8,6 +8,7 @@
 use crate::fault;
 use candor_core::port::SourceError;
 use rusqlite::{Connection, OpenFlags};
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -77,7 +78,7 @@ pub(crate) fn open(
         let doing = format!("opening the database {}", path.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
-            Connection::open_with_flags(path, flags).map_err(|error| fault::of(&doing, &error))?;
+            Connection::open_with_flags(plain(path), flags).map_err(|error| fault::of(&doing, &error))?;
         let prepare = || -> rusqlite::Result<()> {
             connection.busy_timeout(busy_timeout)?;
             if access == Access::Query {
@@ -94,5 +95,27 @@ pub(crate) fn open(
     Err(SourceError::down(format!("the database {} is being replaced again and again", path.display())))
 }
 
+/// SQLite may be built to read `file:…` as a URI, whose parameters could create the file or open another.
+fn plain(path: &Path) -> Cow<'_, Path> {
+    if path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+        Cow::Owned(Path::new(".").join(path))
+    } else {
+        Cow::Borrowed(path)
+    }
+}
+
 /// Prepared statements kept per connection. A view takes one, and one for each table whose values it meets.
 const STATEMENTS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_never_a_uri() {
+        assert_eq!(plain(Path::new("file:shop.db?mode=memory")), Path::new("./file:shop.db?mode=memory"));
+        assert_eq!(plain(Path::new("/data/file:shop.db")), Path::new("/data/file:shop.db"));
+        let error = open(Path::new("file:none.db?mode=memory"), Access::Query, Duration::ZERO).unwrap_err();
+        assert_eq!(error.fault, candor_core::port::Fault::Down);
+    }
+}

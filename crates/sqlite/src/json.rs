@@ -29,7 +29,9 @@ pub(crate) fn row(into: &mut Vec<u8>, names: &[Box<str>], row: &Row<'_>) -> Resu
         match value {
             ValueRef::Null => into.extend_from_slice(b"null"),
             ValueRef::Integer(int) => into.extend_from_slice(int.to_string().as_bytes()),
-            ValueRef::Real(real) => number(into, real),
+            // Zero has one form: SQLite calls 0.0 and -0.0 equal, so a change between the two is not in the log. What is
+            // not finite is written as null.
+            ValueRef::Real(real) => append(into, &if real == 0.0 { 0.0 } else { real })?,
             ValueRef::Text(bytes) => {
                 let Ok(text) = std::str::from_utf8(bytes) else {
                     return Err(SourceError::contract(format!(
@@ -37,7 +39,7 @@ pub(crate) fn row(into: &mut Vec<u8>, names: &[Box<str>], row: &Row<'_>) -> Resu
                         name.trim_matches('"')
                     )));
                 };
-                into.extend_from_slice(string(text).as_bytes());
+                append(into, &text)?;
             }
             ValueRef::Blob(blob) => {
                 into.push(b'"');
@@ -55,9 +57,6 @@ pub(crate) fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Zero has one form: SQLite calls 0.0 and -0.0 equal, so a change from one to the other is not in the log.
-fn number(into: &mut Vec<u8>, real: f64) {
-    let real = if real == 0.0 { 0.0 } else { real };
-    // Value::from turns what is not finite into null.
-    into.extend_from_slice(serde_json::Value::from(real).to_string().as_bytes());
+fn append(into: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<(), SourceError> {
+    serde_json::to_writer(into, value).map_err(|error| SourceError::contract(error.to_string()))
 }

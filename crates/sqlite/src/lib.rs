@@ -25,6 +25,7 @@
 //! Where to look: [`sqlite`] is the handle; `log` and `history` are the truth path, `reader` and `fill` the read path;
 //! `prepare`, `joins` and `reach` derive what a view depends on; `setup` and `triggers` are what stands in the database.
 
+mod depend;
 mod facets;
 mod fault;
 mod feed;
@@ -36,6 +37,8 @@ mod inspect;
 mod joins;
 mod json;
 mod log;
+mod look;
+pub mod options;
 mod params;
 mod prepare;
 mod queue;
@@ -52,7 +55,8 @@ pub mod trim;
 mod view;
 pub mod watch;
 
-pub use sqlite::{SetupPlan, Sqlite, SqliteOptions};
+pub use options::SqliteOptions;
+pub use sqlite::{SetupPlan, Sqlite};
 pub use status::{SetupState, Status};
 pub use trim::{TrimOptions, Trimmed};
 pub use watch::{Plan, Watch};

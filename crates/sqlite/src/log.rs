@@ -21,9 +21,8 @@ use crate::fault;
 use crate::feed::{self, Follower, Mailbox};
 use crate::file::{self, Access, FileId};
 use crate::history::{self, Continuity, Head, History, LogName};
+use crate::look::{data_version, look, verify};
 use crate::queue::Queue;
-use crate::schema::Schema;
-use crate::setup;
 use candor_core::port::{Fault, SourceError};
 use candor_core::{Position, Record};
 use rusqlite::Connection;
@@ -72,14 +71,6 @@ pub(crate) struct Open {
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     position: Position,
-}
-
-/// What one transaction of a poll found.
-struct Seen {
-    head: Head,
-    anchor: Option<history::Anchor>,
-    /// `None`: more than a record may hold.
-    rows: Option<Vec<Logged>>,
 }
 
 impl LogThread {
@@ -158,7 +149,10 @@ impl LogThread {
         // Before the transaction: a commit between the two makes the next poll look once more than it needs to.
         let version = data_version(connection).map_err(|error| fault::of("a fence", &error))?;
         let grown = self.facets.grown();
-        let seen = self.look(connection)?;
+        let (anchor, _) = self.history.glance();
+        // Before the first poll there is nothing to tell: it opens an epoch.
+        let from = self.known.as_ref().map_or(i64::MAX, |known| known.position.at as i64);
+        let seen = look(connection, anchor, from, self.record_changes_max)?;
         let head = &seen.head;
 
         let name = match &seen.anchor {
@@ -178,15 +172,20 @@ impl LogThread {
                 }
                 Record::opening(position.epoch, position.at)
             }
-            Some(known) => self.record(known.position, position, head, seen.rows.as_deref(), grown),
+            Some(known) => self.record(known.position, position, head, seen.rows.as_deref()),
         };
         if seen.anchor.as_ref().is_none_or(|anchor| anchor.log != name) {
             self.history.begin(name.clone(), head.seq, head.mark);
         } else if self.history.polled(name.clone(), head.seq, head.mark) {
             return Ok(None);
         }
-        let is_news = record.at > record.previous
-            || goes_on.is_none_or(|known| known.position.at != record.at || self.grown != grown);
+        let is_news = goes_on.is_none_or(|known| known.position.at != record.at);
+        if goes_on.is_some() && self.grown != grown {
+            // A view prepared meanwhile may meet entries that other instances filled, and the changes told so far were
+            // not decoded for it. No record at this position could say so.
+            let late = SourceError::slow("a view was prepared after the log was followed; follow it anew");
+            self.mailboxes.drain(..).for_each(|mailbox| mailbox.end(late.clone()));
+        }
         if is_news {
             self.mailboxes.retain(|mailbox| mailbox.push(&record));
         }
@@ -200,20 +199,8 @@ impl LogThread {
     }
 
     /// What lies between two positions of one epoch.
-    fn record(
-        &self,
-        from: Position,
-        to: Position,
-        head: &Head,
-        rows: Option<&[Logged]>,
-        grown: u64,
-    ) -> Record {
+    fn record(&self, from: Position, to: Position, head: &Head, rows: Option<&[Logged]>) -> Record {
         let gap = Record::opening(to.epoch, to.at);
-        // A view prepared meanwhile may look at entries that other instances filled, and earlier changes were not
-        // decoded for it.
-        if grown != self.grown {
-            return gap;
-        }
         let Some(changes) =
             rows.and_then(|rows| rows.iter().map(|row| self.facets.change(row)).collect::<Option<Vec<_>>>())
         else {
@@ -221,54 +208,6 @@ impl LogThread {
         };
         let previous = from.at.max(head.trimmed_to).min(to.at);
         Record { epoch: to.epoch, previous, at: to.at, changes }
-    }
-
-    /// One read transaction.
-    fn look(&self, connection: &Connection) -> Result<Seen, SourceError> {
-        let doing = |error| fault::of("a fence", &error);
-        let (anchor, _) = self.history.glance();
-        connection.execute_batch("BEGIN").map_err(doing)?;
-        let read = || {
-            let head = Head::read(connection, anchor.as_ref())?;
-            // Before the first poll there is nothing to tell: it opens an epoch.
-            let from = self.known.as_ref().map_or(i64::MAX, |known| known.position.at as i64);
-            let rows = self.rows(connection, from).map_err(doing)?;
-            Ok((head, rows))
-        };
-        let result = read();
-        // A read transaction that does not end would hold the write-ahead log for ever; closing the connection ends it.
-        let ended = connection.execute_batch("ROLLBACK").map_err(doing);
-        let (head, rows) = result?;
-        ended?;
-        Ok(Seen { head, anchor, rows })
-    }
-
-    fn rows(&self, connection: &Connection, from: i64) -> rusqlite::Result<Option<Vec<Logged>>> {
-        let mut select = connection.prepare_cached(
-            "SELECT seq, tbl, op, old, new, touched FROM candor_changes WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        )?;
-        let mut rows = select.query((from, self.record_changes_max as i64 + 1))?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            if found.len() == self.record_changes_max {
-                return Ok(None);
-            }
-            let bytes = |column: usize| -> rusqlite::Result<Option<Vec<u8>>> {
-                Ok(row.get_ref(column)?.as_bytes_or_null()?.map(<[u8]>::to_vec))
-            };
-            let text = |column: usize| -> rusqlite::Result<String> {
-                Ok(String::from_utf8_lossy(&bytes(column)?.unwrap_or_default()).into_owned())
-            };
-            found.push(Logged {
-                seq: row.get::<_, i64>(0)? as u64,
-                table: text(1)?,
-                op: text(2)?,
-                old: bytes(3)?,
-                new: bytes(4)?,
-                touched: bytes(5)?,
-            });
-        }
-        Ok(Some(found))
     }
 
     /// Gives the history a new name and lets the poll begin again; where that cannot be written, the name is new in this
@@ -296,26 +235,9 @@ impl LogThread {
     }
 }
 
-/// Whether the triggers are what the plan promises. A table rebuilt by a migration has lost them. Returns the era of
-/// which this is true.
-fn verify(connection: &Connection) -> Result<u32, SourceError> {
-    let doing = |error| fault::of("verifying the triggers", &error);
-    connection.execute_batch("BEGIN").map_err(doing)?;
-    let found = Schema::read(connection)
-        .and_then(|schema| setup::installed(connection, &schema).map(|found| (schema.version, found)));
-    let ended = connection.execute_batch("ROLLBACK").map_err(doing);
-    let (era, found) = found.map_err(doing)?;
-    ended?;
-    match found {
-        None => Err(fault::not_set_up("the database has no change log")),
-        Some(installed) if !installed.broken.is_empty() => Err(fault::not_set_up(&format!(
-            "changes are no longer recorded: {}",
-            installed.broken.join("; ")
-        ))),
-        Some(_) => Ok(era),
+impl Drop for LogThread {
+    /// Also when the thread panics: nobody may wait for an answer that will not come.
+    fn drop(&mut self) {
+        self.asks.close();
     }
-}
-
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

@@ -168,3 +168,10 @@ impl Reader {
         }
     }
 }
+
+impl Drop for Reader {
+    /// Also when the thread panics: nobody may wait for an answer that will not come.
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
+}

@@ -11,66 +11,23 @@ use crate::file::{self, Access};
 use crate::history::History;
 use crate::json::Bounds;
 use crate::log::{Ask, LogThread};
+use crate::options::SqliteOptions;
 use crate::prepare;
 use crate::queue::{Queue, Refused};
 use crate::reader::{Job, Reader, Ticket, Waiting};
 use crate::schema::Schema;
 use crate::setup;
 use crate::status::{self, Status};
-use crate::trim::{TrimOptions, Trimmed, Trimmer};
+use crate::trim::{Trimmed, Trimmer};
 use crate::view::Views;
 use crate::watch::Plan;
 use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
 use candor_core::{Derived, Finding, KeyValue, Position, Severity, ViewQuery};
 use parking_lot::Mutex;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// How a database is used. Every number has a default that suits a service on one machine.
-#[derive(Clone, Debug)]
-pub struct SqliteOptions {
-    /// The database file. It must exist: Candor never creates one.
-    pub path: PathBuf,
-    /// Threads that answer fills, each with its own connection. Two keep a slow query from delaying all others.
-    pub readers: usize,
-    /// Fills that may wait for a reader. The engine limits loads before they come here; this is the last wall.
-    pub fill_queue: usize,
-    /// Fences that may wait; all that wait share one look at the log.
-    pub fence_queue: usize,
-    /// How long a statement waits for another connection's lock. In the write-ahead log readers hardly ever wait.
-    pub busy_timeout: Duration,
-    /// The most rows of one answer.
-    pub rows_max: usize,
-    /// The most bytes of JSON of one fill.
-    pub bytes_max: usize,
-    /// Records kept for a follower that is slow; beyond, it sees a gap.
-    pub feed_records: usize,
-    /// Changes in one record; a look that finds more opens a gap, so that one huge transaction cannot fill the memory.
-    pub record_changes_max: usize,
-    /// How the change log is kept short.
-    pub trim: TrimOptions,
-}
-
-impl SqliteOptions {
-    /// The defaults, for a file.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            readers: 2,
-            fill_queue: 256,
-            fence_queue: 4096,
-            busy_timeout: Duration::from_millis(250),
-            rows_max: 10_000,
-            bytes_max: 8 << 20,
-            feed_records: 1024,
-            record_changes_max: 50_000,
-            trim: TrimOptions::default(),
-        }
-    }
-}
 
 /// A SQLite database as a source and a log. Cheap to clone; the threads end with the last clone.
 #[derive(Clone, Debug)]
@@ -96,6 +53,15 @@ struct Chore(Box<dyn FnOnce() + Send>);
 impl std::fmt::Debug for Chore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Chore")
+    }
+}
+
+/// Closes the queue when its thread ends, also by a panic: nobody may wait for an answer that will not come.
+struct CloseAtEnd(Arc<Queue<Chore>>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -169,7 +135,8 @@ impl Sqlite {
             start("candor-sqlite-read", move || reader.run())?;
         }
         start("candor-sqlite-chores", move || {
-            while let Some(Chore(chore)) = chores.pop() {
+            let chores = CloseAtEnd(chores);
+            while let Some(Chore(chore)) = chores.0.pop() {
                 chore();
             }
         })?;
@@ -178,8 +145,8 @@ impl Sqlite {
 
     /// Holds a view against the live schema and keeps it for fills, unless it is refused.
     ///
-    /// Prepare views before following the log. One prepared later opens a gap in every feed, because changes that went
-    /// by were not tagged for it; entries of it that another instance filled may be judged only after that gap.
+    /// Prepare views before following the log. One prepared later ends every feed at the next fence, because changes that
+    /// went by were not tagged for it, and entries of it may lie in a shared tier that another instance filled.
     pub fn prepare(&self, view: &ViewQuery) -> BoxFuture<'_, Result<Derived, SourceError>> {
         let view = view.clone();
         let (views, facets) = (self.inner.views.clone(), self.inner.facets.clone());

@@ -1,9 +1,11 @@
-//! What only the text of a query tells: the names of its common table expressions, and whether a date function depends
-//! on the time of day.
+//! What only the text of a query tells: the names of its common table expressions, the columns of USING and NATURAL
+//! joins (SQLite's authorizer does not report those, nor a table that is read by nothing else), and whether a date
+//! function depends on the time of day.
 
 use crate::image::lower;
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Statement, Value, Visit, Visitor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Join, JoinConstraint, JoinOperator, Query, Select,
+    Statement, TableFactor, Value, Visit, Visitor,
 };
 use sqlparser::dialect::SQLiteDialect;
 use sqlparser::parser::Parser;
@@ -27,6 +29,10 @@ pub(crate) struct Told {
     pub(crate) ctes: BTreeSet<String>,
     /// How often a relation is named, in lower case, wherever it stands.
     pub(crate) relations: Vec<String>,
+    /// Columns in USING, in lower case.
+    pub(crate) using: BTreeSet<String>,
+    /// Whether there is a NATURAL join.
+    pub(crate) has_natural: bool,
     /// A date function that depends, or may depend, on the time of day.
     pub(crate) clock: Option<String>,
 }
@@ -38,8 +44,46 @@ pub(crate) fn tell(statement: &Statement) -> Told {
     told
 }
 
+impl Told {
+    fn joins(&mut self, joins: &[Join]) {
+        for join in joins {
+            match &join.join_operator {
+                JoinOperator::Join(constraint)
+                | JoinOperator::Inner(constraint)
+                | JoinOperator::Left(constraint)
+                | JoinOperator::LeftOuter(constraint)
+                | JoinOperator::Right(constraint)
+                | JoinOperator::RightOuter(constraint)
+                | JoinOperator::FullOuter(constraint)
+                | JoinOperator::CrossJoin(constraint) => match constraint {
+                    JoinConstraint::Using(columns) => {
+                        let names = columns.iter().filter_map(|name| name.0.last()?.as_ident());
+                        self.using.extend(names.map(|name| lower(&name.value)));
+                    }
+                    JoinConstraint::Natural => self.has_natural = true,
+                    JoinConstraint::On(_) | JoinConstraint::None => {}
+                },
+                // Not SQLite's; whatever it is, every column may take part.
+                _ => self.has_natural = true,
+            }
+        }
+    }
+}
+
 impl Visitor for Told {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        select.from.iter().for_each(|from| self.joins(&from.joins));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
+            self.joins(&table_with_joins.joins);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
@@ -92,6 +136,14 @@ fn may_be_now(name: &str, arguments: &FunctionArguments) -> bool {
         _ => false,
     };
     times.into_iter().any(|place| list.args.get(place).is_none_or(|argument| !is_fixed(argument)))
+}
+
+/// Whether a text that cannot be parsed may hold a join whose columns SQLite does not report.
+pub(crate) fn may_hide_columns(sql: &str) -> bool {
+    let upper = sql.to_ascii_uppercase();
+    upper
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .any(|word| matches!(word, "USING" | "NATURAL"))
 }
 
 /// The names most like `name`, at most three.

@@ -12,6 +12,7 @@
 mod bench;
 mod cargo;
 mod check;
+mod sabotage;
 mod stage;
 mod test;
 mod tidy;
@@ -22,9 +23,10 @@ const USAGE: &str = "\
 cargo x <command>
 
   check                 formatting, clippy, tidy, documentation, dependencies: everything but the tests
-  test [args]           every test (unit, integration, documentation), installing the programs they call;
+  test [args]           every test (unit, integration, documentation, sabotage), installing the programs they call;
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
+  sabotage              defences taken out on purpose: the audit must notice (part of test)
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         (Some("check"), []) => check::run(),
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
+        (Some("sabotage"), []) => sabotage::run(),
         (Some("bench"), []) => bench::list(),
         (Some("bench"), [name, arguments @ ..]) => bench::run(name, arguments),
         (None | Some("help" | "--help" | "-h"), _) => {

@@ -28,6 +28,9 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         command.args(&selection).args(filter);
         run_tests(command)
     });
+    if arguments.is_empty() {
+        stages.run("sabotage", crate::sabotage::audit);
+    }
     stages.finish("test")
 }
 

@@ -5,7 +5,8 @@ use super::shop::{self, Product};
 use super::truth::{Author, Truth};
 use candor::core::port::ViewHandle;
 use candor::{
-    Cache, Contract, Demand, Demanded, Level, Load, LoadContext, LoadError, Moment, Refresh, SessionToken, World,
+    Cache, Contract, Demand, Demanded, Level, Load, LoadContext, LoadError, Moment, Refresh, SessionToken,
+    World,
 };
 use candor_sqlite::Sqlite;
 use std::sync::Arc;
@@ -74,7 +75,11 @@ struct Seen {
 }
 
 /// All contenders, fresh.
-pub(super) async fn all(sqlite: &Sqlite, world: &World, products: u32) -> Result<Vec<Arc<Contender>>, Trouble> {
+pub(super) async fn all(
+    sqlite: &Sqlite,
+    world: &World,
+    products: u32,
+) -> Result<Vec<Arc<Contender>>, Trouble> {
     let derived = sqlite.prepare(&shop::view()).await?;
     let view = derived.handle.ok_or("the demonstration's own view was refused; this is a bug")?;
     let loader = |tally: &Tally| Loader { sqlite: sqlite.clone(), view, queries: Arc::clone(&tally.queries) };
@@ -99,7 +104,8 @@ pub(super) async fn all(sqlite: &Sqlite, world: &World, products: u32) -> Result
         let tally = Tally::default();
         let loader: Arc<dyn Load<u32, Product>> = Arc::new(loader(&tally));
         let contract = Contract { view: "product".into(), refresh: Refresh::Early, ..Contract::default() };
-        let cache = Cache::builder().world(world.clone()).contract(contract).log(Arc::new(sqlite.clone())).build();
+        let cache =
+            Cache::builder().world(world.clone()).contract(contract).log(Arc::new(sqlite.clone())).build();
         cache.follower().following().await;
         enter(name, tally, Way::Candor(loader, cache, level));
     }

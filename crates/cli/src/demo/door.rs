@@ -6,9 +6,18 @@ use super::{DemoArgs, Trouble};
 use candor_server::{Config, Gate, listen, process_environment};
 
 /// Serves until interrupted.
-pub(super) async fn serve(args: &DemoArgs, folder: &Folder, writer: Process, json: bool) -> Result<(), Trouble> {
+pub(super) async fn serve(
+    args: &DemoArgs,
+    folder: &Folder,
+    writer: Process,
+    json: bool,
+) -> Result<(), Trouble> {
     if !args.http.ip().is_loopback() {
-        return Err(format!("the demonstration has no access control and only listens on loopback, not on {}", args.http).into());
+        return Err(format!(
+            "the demonstration has no access control and only listens on loopback, not on {}",
+            args.http
+        )
+        .into());
     }
     let file = folder.path().join("candor.toml");
     std::fs::write(&file, contract(args.http))?;

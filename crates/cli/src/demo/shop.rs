@@ -21,7 +21,8 @@ pub(super) struct Folder(PathBuf);
 impl Folder {
     pub(super) fn new() -> Result<Self, Trouble> {
         let path = std::env::temp_dir().join(format!("candor-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|error| format!("cannot make the folder {}: {error}", path.display()))?;
+        std::fs::create_dir_all(&path)
+            .map_err(|error| format!("cannot make the folder {}: {error}", path.display()))?;
         Ok(Self(path))
     }
 

@@ -15,11 +15,13 @@ use std::time::Duration;
 
 /// Writes until nobody listens any more.
 pub(super) fn run(database: &Path, args: &DemoArgs) -> Result<(), Trouble> {
-    let connection = rusqlite::Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection =
+        rusqlite::Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "synchronous", "normal")?;
-    let mut update =
-        connection.prepare("UPDATE product SET price_cents = price_cents + ?2, stock = stock - 1, version = ?3 WHERE id = ?1")?;
+    let mut update = connection.prepare(
+        "UPDATE product SET price_cents = price_cents + ?2, stock = stock - 1, version = ?3 WHERE id = ?1",
+    )?;
     let world = World::exact();
     let pause = Duration::from_secs(1) / args.writes;
     let mut turn = world.now();

@@ -1,3 +1,5 @@
+//! The ledger, rule by rule: what each verdict needs, what is forgotten, what voids.
+
 use super::*;
 use crate::entry::EntryParts;
 use crate::record::Change;

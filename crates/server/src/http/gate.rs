@@ -6,6 +6,7 @@
 
 use super::problem::{Kind, Problem};
 use crate::auth::{Caller, Refusal, Subject, Tokens, exposure};
+use crate::config::{Complaints, Config, Environment};
 use ::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use ::http::{HeaderMap, HeaderName, Uri};
 
@@ -24,6 +25,18 @@ pub enum Gate {
 }
 
 impl Gate {
+    /// The gate a configuration asks for.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the tokens file; all is the author's to mend.
+    pub fn of(config: &Config, environment: &Environment<'_>) -> Result<Self, Complaints> {
+        let Some(auth) = &config.server.auth else { return Ok(Self::Open) };
+        let views: Vec<&str> = config.views.iter().map(|view| &*view.name).collect();
+        let tokens = Tokens::read(&auth.tokens_file, &views, environment)?;
+        Ok(Self::Tokens { tokens, subject_header: auth.subject_header.clone() })
+    }
+
     /// Who is asking.
     ///
     /// # Errors

@@ -159,12 +159,9 @@ impl Kind {
             Self::BadSession => {
                 ("/problems/bad-session", S::BAD_REQUEST, "The session token is not valid", Caller)
             }
-            Self::LostSession => (
-                "/problems/lost-session",
-                S::CONFLICT,
-                "What the session token stands for is gone",
-                Caller,
-            ),
+            Self::LostSession => {
+                ("/problems/lost-session", S::CONFLICT, "What the session token stands for is gone", Caller)
+            }
             Self::BadRequest => {
                 ("/problems/bad-request", S::BAD_REQUEST, "The request cannot be read", Caller)
             }

@@ -109,6 +109,16 @@ async fn keys_of_every_type_find_their_rows() {
 }
 
 #[tokio::test]
+async fn a_database_in_utf16_reads_alike() {
+    let schema = "PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (k TEXT PRIMARY KEY, v TEXT); INSERT INTO t VALUES ('ключ', 'значение')";
+    let world = World::with(schema, |_| {});
+    let handle = world.view(view("t", &[("k", KeyType::Text)], "SELECT v FROM t WHERE k = $1")).await;
+    let got = world.fill(handle, vec![KeyValue::Text("ключ".into())]).await;
+    assert_eq!(got.value.as_deref(), Some(r#"[{"v":"значение"}]"#));
+    assert!(world.reaches(&got, "UPDATE t SET v = 'x' WHERE k = 'ключ'").await);
+}
+
+#[tokio::test]
 async fn an_exclusive_lock_of_another_program_makes_fills_and_fences_slow() {
     let world = World::with(SHOP, |options| options.busy_timeout = Duration::from_millis(20));
     world.sqlite.setup(&[track()]).await.unwrap();

@@ -25,7 +25,15 @@ INSERT INTO d VALUES (1, 'a', 1), (2, 'b', 2);
 INSERT INTO e VALUES (1, 'a', 1), (2, 'b', 2);
 ";
 
-const BY_INT: [&str; 31] = [
+const BY_INT: [&str; 39] = [
+    "SELECT a.t, av.x FROM a JOIN av ON av.x = a.x WHERE a.id = $1 ORDER BY 1, 2",
+    "SELECT a.id AS i, c.v FROM a LEFT JOIN c ON c.q = a.t WHERE a.x = $1 ORDER BY 1, 2",
+    "SELECT a.id AS i, d.w FROM a JOIN d ON d.n = a.t WHERE a.x = $1 ORDER BY 1, 2",
+    "SELECT a.x FROM a JOIN b USING (id) WHERE a.x = $1 ORDER BY a.id",
+    "SELECT a.x, count(*) AS n FROM a LEFT JOIN e USING (id) WHERE a.x = $1 GROUP BY a.id ORDER BY a.id",
+    "SELECT count(*) AS n, $1 AS k FROM b NATURAL JOIN d",
+    "SELECT a.x FROM a JOIN av USING (id) WHERE a.id = $1",
+    "SELECT * FROM b WHERE id = $1",
     "SELECT * FROM a WHERE id = $1",
     "SELECT x FROM a WHERE u = $1",
     "SELECT t FROM a WHERE $1 = x ORDER BY id",
@@ -47,7 +55,7 @@ const BY_INT: [&str; 31] = [
     "SELECT b.id AS i, c.v, a.t FROM b JOIN a ON a.id = b.a_id LEFT JOIN c ON c.p = a.x AND c.q = a.t WHERE b.id = $1 ORDER BY c.v",
     "SELECT a.id AS i, b.id AS j, c.v, d.w FROM a LEFT JOIN b ON b.a_id = a.id LEFT JOIN c ON c.p = b.n LEFT JOIN d ON d.n = c.p AND d.m = c.q WHERE a.id = $1 ORDER BY 1, 2, 3, 4",
     "SELECT a.id AS i, c.v FROM a LEFT JOIN b ON b.a_id = a.id JOIN c ON c.p = b.n WHERE a.x = $1 ORDER BY 1, 2",
-    "SELECT sum(b.n) AS s, max(c.v) AS m FROM a, b, c WHERE a.id = b.a_id AND c.p = a.x AND a.x = $1",
+    "SELECT sum(b.n) AS s, max(quote(c.v)) AS m FROM a, b, c WHERE a.id = b.a_id AND c.p = a.x AND a.x = $1",
     "SELECT a.t, (SELECT count(*) FROM b WHERE b.a_id = a.id) AS n FROM a WHERE a.id = $1",
     "SELECT a.t FROM a WHERE a.id = $1 AND EXISTS (SELECT 1 FROM c WHERE c.p = a.x)",
     "SELECT t FROM a WHERE id = $1 UNION SELECT k FROM b WHERE id = $1 ORDER BY 1",
@@ -121,6 +129,7 @@ fn statement() -> impl Strategy<Value = String> {
             "'A'",
             "'b'",
             "'1'",
+            "'01'",
             "'a'",
             "1.0",
             "2.5",
@@ -178,6 +187,14 @@ fn run(world: &World, statements: &[String], end: u8) {
     }
 }
 
+/// The rows in an order of our own: where SQL leaves the order open (1 and 1.0 are equal to ORDER BY), so does an entry.
+fn rows(got: &Got) -> Vec<String> {
+    let value: serde_json::Value = serde_json::from_str(got.value.as_deref().unwrap()).unwrap();
+    let mut rows: Vec<String> = value.as_array().unwrap().iter().map(ToString::to_string).collect();
+    rows.sort_unstable();
+    rows
+}
+
 async fn hold(transactions: &[(Vec<String>, u8)], foreign_keys: bool, recursive: bool) {
     let world = World::with(SCHEMA, |_| {});
     world.write(&format!(
@@ -198,7 +215,8 @@ async fn hold(transactions: &[(Vec<String>, u8)], foreign_keys: bool, recursive:
                     Some(entry) if !is_reached(entry, &seen) => {
                         kept += 1;
                         assert_eq!(
-                            entry.value, fresh.value,
+                            rows(entry),
+                            rows(&fresh),
                             "`{}` of {key:?} changed, and no change said so: {statements:?} → {seen:?}",
                             view.sql
                         );
@@ -213,7 +231,7 @@ async fn hold(transactions: &[(Vec<String>, u8)], foreign_keys: bool, recursive:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn an_entry_that_no_change_reached_is_current(
         transactions in prop::collection::vec(transaction(), 1..25),

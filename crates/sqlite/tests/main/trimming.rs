@@ -1,7 +1,7 @@
 //! Trimming: what goes, what stays, and who is told.
 
 use crate::world::{SHOP, World, track};
-use candor_core::port::Log;
+use candor_core::port::{Log, Source};
 use candor_sqlite::{Sqlite, SqliteOptions, TrimOptions, Trimmed};
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ async fn what_every_reader_has_passed_goes_and_the_newest_stay() {
 async fn a_live_reader_holds_rows_and_a_dead_one_does_not() {
     let world = world().await;
     let other = instance(&world);
+    let handle = other.prepare(&track()).await.unwrap().handle.unwrap();
     other.fence().await.unwrap();
     other.trim_once().await.unwrap();
     let mut feed = other.follow().await.unwrap();
@@ -68,7 +69,9 @@ async fn a_live_reader_holds_rows_and_a_dead_one_does_not() {
         world.sqlite.trim_once().await.unwrap();
     }
     assert_eq!(rows(&world), "27|31|26");
-    // It was only paused, and finds out: nothing it missed goes by in silence.
+    // It was only paused, and finds out, by a fill or by a fence: nothing it missed goes by in silence.
+    let fill = other.fill(handle, [crate::world::int(1).into_boxed_slice()].into()).await.unwrap();
+    assert_eq!(fill.stamp, candor_core::Stamp::Sequence(world.fence().await));
     let fence = other.fence().await.unwrap();
     let record = feed.next().await.unwrap();
     assert_eq!((record.epoch, record.at, record.previous), (fence.epoch, 31, 26));

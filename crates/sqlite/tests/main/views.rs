@@ -107,6 +107,61 @@ async fn a_join_of_four_tables_is_reached_by_rows_that_were_not_there() {
 }
 
 #[tokio::test]
+async fn columns_and_tables_that_only_using_reads_are_read() {
+    let world = World::with(
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, x INTEGER, k INTEGER); CREATE TABLE b (n INTEGER, k INTEGER);
+         CREATE VIEW v AS SELECT a.x FROM a JOIN b USING (k);
+         INSERT INTO a VALUES (1, 1, 7); INSERT INTO b VALUES (1, 7)",
+        |_| {},
+    );
+    let query = |sql: &str| view(sql, &[("k", KeyType::Int8)], sql);
+    let queries = [
+        query("SELECT a.x FROM a JOIN b USING (k) WHERE a.id = $1"),
+        query("SELECT a.x FROM a NATURAL JOIN b WHERE a.id = $1"),
+        query("SELECT a.x FROM (a JOIN b USING (k)) WHERE a.id = $1"),
+        query("SELECT x FROM v WHERE x = $1"),
+        query("SELECT x FROM a WHERE id = $1 AND EXISTS (SELECT 1 FROM a AS o JOIN b USING (k))"),
+    ];
+    let handles = world.views(&queries).await;
+    for (handle, query) in handles.into_iter().zip(queries) {
+        for sql in [
+            "UPDATE b SET k = k + 1",
+            "UPDATE b SET k = k - 1",
+            "UPDATE a SET k = k + 1",
+            "UPDATE a SET k = k - 1",
+        ] {
+            let got = world.fill(handle, int(1)).await;
+            assert!(world.reaches(&got, sql).await, "{} {sql}", query.sql);
+        }
+    }
+}
+
+#[tokio::test]
+async fn values_that_sqlite_calls_equal_meet_however_they_are_written() {
+    let world = World::with(
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, t TEXT); CREATE TABLE c (q TEXT, v); CREATE TABLE d (n INTEGER, w);
+         CREATE VIEW v AS SELECT id, t FROM a;
+         INSERT INTO a VALUES (1, 'A' || char(0) || 'x'), (2, '01'), (3, '01')",
+        |_| {},
+    );
+    let queries = [
+        by_id("SELECT count(c.v) AS n FROM a LEFT JOIN c ON c.q = a.t WHERE a.id = $1"),
+        by_id("SELECT count(d.w) AS n FROM a LEFT JOIN d ON d.n = a.t WHERE a.id = $1"),
+        by_id("SELECT count(*) AS n FROM a JOIN v ON v.t = a.t WHERE a.id = $1"),
+    ];
+    let handles = world.views(&queries).await;
+    for (handle, id, sql) in [
+        (handles[0], 1, "INSERT INTO c VALUES ('A' || char(0) || 'x', 1)"),
+        (handles[1], 2, "INSERT INTO d VALUES (1, 1)"),
+        (handles[2], 2, "DELETE FROM a WHERE id = 3"),
+    ] {
+        let got = world.fill(handle, int(id)).await;
+        assert!(world.reaches(&got, sql).await, "{sql}");
+        assert_ne!(world.fill(handle, int(id)).await.value, got.value, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn too_many_met_values_mean_the_whole_table() {
     let world = World::new();
     let query = view(

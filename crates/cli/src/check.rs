@@ -1,0 +1,56 @@
+//! `candor check`: every view held against its live source.
+//!
+//! ```text
+//! candor.toml ─► Prepared (sources open, views held) ─► report ─► human, or json
+//! ```
+//!
+//! The shape of the JSON is described in [`json`].
+
+mod human;
+mod json;
+mod promise;
+mod report;
+
+use crate::args::Global;
+use crate::exit::Code;
+use crate::failure::Outcome;
+use crate::start;
+use crate::terminal::Terminal;
+use clap::Args;
+use report::Report;
+
+pub(crate) const AFTER: &str = "\
+Says of every view which tables and columns it reads, what invalidates its answers, which levels can be \
+promised, and what stands in the way, with the place in candor.toml and the mend. Changes nothing.
+
+Examples:
+  candor check
+  candor check user cart              only these views
+  candor check --json | jq '.views[] | select(.verdict != \"holds\") | .findings'
+
+Exits with 1 if a view is refused or the change log is missing or incomplete.";
+
+/// What `candor check` takes.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// Only these views
+    views: Vec<String>,
+}
+
+/// Checks and reports.
+pub(crate) async fn run(global: &Global, args: &CheckArgs, terminal: &Terminal) -> Outcome {
+    let config = start::config(global)?;
+    let names: Vec<&str> = config.views.iter().map(|view| &*view.name).collect();
+    if let Some(unknown) = args.views.iter().find(|name| !names.contains(&name.as_str())) {
+        let what = format!("there is no view `{unknown}`");
+        return Err(crate::failure::Failure::usage(what, start::known("views", &names)));
+    }
+    let prepared = start::prepared(&config, terminal).await?;
+    let report = Report::of(&config, &prepared, &args.views).await?;
+    if terminal.is_json() {
+        terminal.json(&json::render(&report));
+    } else {
+        terminal.out(human::render(&report, terminal.paint()));
+    }
+    Ok(if report.is_sound() { Code::Ok } else { Code::No })
+}

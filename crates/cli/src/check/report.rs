@@ -1,0 +1,190 @@
+//! What was found, before it takes a form.
+
+use super::promise::{self, Promise};
+use crate::failure::Failure;
+use crate::start;
+use candor_core::{Derived, ProofKind, Severity};
+use candor_server::config::{Complaint, SourceDeclaration, ViewDeclaration};
+use candor_server::{Config, Prepared};
+use candor_sqlite::{SetupState, Sqlite, Status};
+
+/// Everything that was found.
+pub(super) struct Report<'c> {
+    pub(super) config: &'c Config,
+    pub(super) sources: Vec<SourceReport<'c>>,
+    pub(super) views: Vec<ViewReport<'c>>,
+}
+
+/// A source and its change log.
+pub(super) struct SourceReport<'c> {
+    pub(super) declared: &'c SourceDeclaration,
+    pub(super) status: Status,
+    pub(super) setup: Setup,
+    /// The statements that `candor setup` would run.
+    pub(super) statements: usize,
+}
+
+/// How the change log stands against what the views need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    /// No view rests on it.
+    NotNeeded,
+    /// Everything the views need is recorded.
+    Intact,
+    /// There is none.
+    Missing,
+    /// It lacks something, as sentences.
+    Incomplete(Vec<String>),
+}
+
+/// A view.
+pub(super) struct ViewReport<'c> {
+    pub(super) declared: &'c ViewDeclaration,
+    pub(super) derived: &'c Derived,
+    pub(super) verdict: Verdict,
+    pub(super) findings: Vec<Found>,
+    pub(super) promises: Vec<Promise>,
+}
+
+/// What becomes of a view.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It can be served.
+    Holds,
+    /// It could be, if changes were recorded.
+    WaitsForSetup,
+    /// Not as it is declared.
+    Refused,
+}
+
+/// A finding with its place.
+pub(super) struct Found {
+    pub(super) is_refusal: bool,
+    /// Mended by setup, not in the file.
+    pub(super) is_setup: bool,
+    pub(super) complaint: Complaint,
+}
+
+impl Verdict {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::WaitsForSetup => "waits-for-setup",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Setup {
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::NotNeeded => "not-needed",
+            Self::Intact => "intact",
+            Self::Missing => "missing",
+            Self::Incomplete(_) => "incomplete",
+        }
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        matches!(self, Self::NotNeeded | Self::Intact)
+    }
+}
+
+impl<'c> Report<'c> {
+    /// Gathers what there is to say of the named views, or of all, and of their sources.
+    pub(super) async fn of(
+        config: &'c Config,
+        prepared: &'c Prepared,
+        only: &[String],
+    ) -> Result<Self, Failure> {
+        let is_wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
+        let views: Vec<ViewReport<'c>> = config
+            .views
+            .iter()
+            .filter(|declared| is_wanted(&declared.name))
+            .filter_map(|declared| {
+                let held = prepared.views.iter().find(|held| *held.name == *declared.name)?;
+                Some(view(config, declared, &held.derived))
+            })
+            .collect();
+        let mut sources = Vec::new();
+        for declared in &config.sources {
+            let is_read = views.iter().any(|view| *view.declared.source == *declared.name);
+            let open = prepared.sources.iter().find(|open| *open.name == *declared.name);
+            if let Some(open) = open.filter(|_| is_read || only.is_empty()) {
+                sources.push(source(config, declared, &open.sqlite).await?);
+            }
+        }
+        Ok(Self { config, sources, views })
+    }
+
+    /// Whether everything can be served.
+    pub(super) fn is_sound(&self) -> bool {
+        self.sources.iter().all(|source| source.setup.is_sound())
+            && self.count(Verdict::Holds) == self.views.len()
+    }
+
+    pub(super) fn count(&self, verdict: Verdict) -> usize {
+        self.views.iter().filter(|view| view.verdict == verdict).count()
+    }
+
+    pub(super) fn warnings(&self) -> usize {
+        self.views.iter().flat_map(|view| &view.findings).filter(|found| !found.is_refusal).count()
+    }
+}
+
+fn view<'c>(config: &Config, declared: &'c ViewDeclaration, derived: &'c Derived) -> ViewReport<'c> {
+    let findings: Vec<Found> = derived
+        .findings
+        .iter()
+        .map(|finding| {
+            // The declared dependencies have their own place; everything else speaks of the SQL.
+            let field = if finding.message.contains("invalidated_by") { "invalidated_by" } else { "sql" };
+            let span = declared.span(field);
+            Found {
+                is_refusal: finding.severity == Severity::Refused,
+                is_setup: finding.mend.contains("candor setup"),
+                complaint: config.complaint(span, finding.message.clone(), finding.mend.clone()),
+            }
+        })
+        .collect();
+    let is_refused = findings.iter().any(|found| found.is_refusal && !found.is_setup);
+    let verdict = match (is_refused, derived.is_refused()) {
+        (true, _) => Verdict::Refused,
+        (false, true) => Verdict::WaitsForSetup,
+        (false, false) => Verdict::Holds,
+    };
+    let promises = promise::of(&declared.contract, verdict == Verdict::Refused);
+    ViewReport { declared, derived, verdict, findings, promises }
+}
+
+async fn source<'c>(
+    config: &Config,
+    declared: &'c SourceDeclaration,
+    sqlite: &Sqlite,
+) -> Result<SourceReport<'c>, Failure> {
+    let failed = |error| Failure::of_source(&declared.name, &error);
+    let status = sqlite.status().await.map_err(failed)?;
+    let mut queries = start::queries(config, &declared.name);
+    queries.retain(|query| query.proof == ProofKind::Log);
+    if queries.is_empty() {
+        return Ok(SourceReport { declared, status, setup: Setup::NotNeeded, statements: 0 });
+    }
+    let plan = sqlite.setup_plan(&queries).await.map_err(failed)?;
+    let setup = match &status.setup {
+        SetupState::Missing => Setup::Missing,
+        SetupState::Broken(why) => Setup::Incomplete(why.clone()),
+        SetupState::Intact => {
+            let lacking = status.watched.lacks(&plan.watched);
+            let mut why: Vec<String> = lacking
+                .iter()
+                .map(|table| format!("changes of `{table}` are not recorded as the views need them"))
+                .collect();
+            if status.journal_mode != "wal" {
+                why.push(format!("the journal mode is `{}`, not `wal`", status.journal_mode));
+            }
+            if why.is_empty() { Setup::Intact } else { Setup::Incomplete(why) }
+        }
+    };
+    Ok(SourceReport { declared, status, setup, statements: plan.statements.len() })
+}

@@ -1,0 +1,12 @@
+//! The real binary on temporary databases: what it prints, what it changes, and how it exits.
+
+mod checks;
+mod codes;
+mod explains;
+mod helps;
+mod maps;
+mod reads;
+mod serves;
+mod setups;
+mod tails;
+mod world;

@@ -1,0 +1,219 @@
+//! From a configuration to running sources and caches.
+//!
+//! ```text
+//! Config ─► open every source ─► hold every view against its schema ─► Prepared ─► Service
+//!                     └── what cannot be kept: complaints with places in the file ──┘
+//! ```
+//!
+//! Nothing is started halfway: one view that cannot be kept, and there is no service, but a list of everything that
+//! stands in the way.
+
+use crate::config::{Complaint, Complaints, Config, SourceDeclaration, SourceKind, Span, ViewDeclaration};
+use crate::entry::heap_bytes;
+use crate::load::ViewLoader;
+use crate::service::{ServedSource, ServedView, Service};
+use candor::{Cache, FollowOptions, KnownLogs, Limits, Memory, World};
+use candor_core::port::{Log, Source};
+use candor_core::{Derived, Finding, ProofKind, Severity, TaggedBy};
+use candor_sqlite::{Sqlite, SqliteOptions, TrimOptions};
+use std::sync::Arc;
+
+/// The mend of everything that only setup can bring about.
+const SETUP: &str = "run `candor setup`";
+
+/// The sources of a configuration, open, and what each found out about its views.
+pub struct Prepared {
+    /// In the order of the file.
+    pub sources: Vec<PreparedSource>,
+    /// In the order of the file.
+    pub views: Vec<PreparedView>,
+}
+
+/// An open source.
+pub struct PreparedSource {
+    /// Its name.
+    pub name: Box<str>,
+    /// The source itself.
+    pub sqlite: Sqlite,
+}
+
+/// A view that was held against its source.
+pub struct PreparedView {
+    /// Its name.
+    pub name: Box<str>,
+    /// What the source found.
+    pub derived: Derived,
+}
+
+impl Prepared {
+    /// Opens every source and holds every view against it. Findings do not fail this; see [`Prepared::complaints`].
+    ///
+    /// # Errors
+    ///
+    /// Sources that cannot be opened or asked.
+    pub async fn open(config: &Config) -> Result<Self, Complaints> {
+        let mut complaints = Complaints::default();
+        let mut sources = Vec::new();
+        for declared in &config.sources {
+            match Sqlite::open(options(declared)) {
+                Ok(sqlite) => sources.push(PreparedSource { name: declared.name.clone(), sqlite }),
+                Err(error) => {
+                    let message = format!("the source `{}` cannot be opened: {error}", declared.name);
+                    let mend =
+                        "check the path, and that this user may read and write the file and its directory";
+                    complaints.add(|| config.complaint(declared.span.clone(), message, mend));
+                }
+            }
+        }
+        let mut views = Vec::new();
+        for declared in &config.views {
+            let Some(source) = sources.iter().find(|source| *source.name == *declared.source) else {
+                continue;
+            };
+            match source.sqlite.prepare(&declared.query).await {
+                Ok(derived) => views.push(PreparedView { name: declared.name.clone(), derived }),
+                Err(error) => {
+                    let message = format!("the source `{}` cannot be asked: {error}", source.name);
+                    complaints
+                        .add(|| config.complaint(declared.span("source"), message, "try again once it can"));
+                }
+            }
+        }
+        complaints.verdict(Self { sources, views })
+    }
+
+    /// What the sources refuse, with places in the file. What only setup can mend is said once per source.
+    pub fn complaints(&self, config: &Config) -> Complaints {
+        let mut complaints = Complaints::default();
+        let mut unset: Vec<(&str, &str)> = Vec::new();
+        for (declared, prepared) in config.views.iter().zip(&self.views) {
+            let refused = prepared.derived.findings.iter();
+            for finding in refused.filter(|finding| finding.severity == Severity::Refused) {
+                if finding.mend != SETUP {
+                    complaints.add(|| complaint(config, declared, finding));
+                } else if !unset.contains(&(&declared.source, &finding.message)) {
+                    unset.push((&declared.source, &finding.message));
+                }
+            }
+        }
+        for (source, message) in unset {
+            let span = config.source(source).map_or(0..0, |source| source.span.clone());
+            let message = format!("answers from `{source}` cannot be proven: {message}");
+            complaints.add(|| config.complaint(span, message, SETUP));
+        }
+        complaints
+    }
+
+    /// What the sources would like to be known, with places in the file.
+    pub fn warnings(&self, config: &Config) -> Vec<Complaint> {
+        let each = config.views.iter().zip(&self.views).flat_map(|(declared, prepared)| {
+            let findings = prepared.derived.findings.iter();
+            let warnings = findings.filter(|finding| finding.severity == Severity::Warning);
+            warnings.map(move |finding| complaint(config, declared, finding))
+        });
+        each.collect()
+    }
+
+    /// Starts caches over the sources and begins to follow their logs. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Prepared::complaints`], if there are any.
+    pub fn start(self, config: &Config) -> Result<Service, Complaints> {
+        self.complaints(config).verdict(())?;
+        for warning in self.warnings(config) {
+            tracing::warn!("{}", warning.to_string().trim_end());
+        }
+        // Machines sleep, and a bound that does not count the sleep would be a false receipt.
+        let world = World::exact();
+        let memory = Arc::new(Memory::new(config.l1.capacity_bytes, heap_bytes));
+        let known = KnownLogs::default();
+        let mut sources = Vec::new();
+        for (declared, prepared) in config.sources.iter().zip(self.sources) {
+            let is_logged = config
+                .views
+                .iter()
+                .any(|view| *view.source == *declared.name && view.contract.proof == ProofKind::Log);
+            let limits = limits(declared);
+            let mut builder = Cache::builder()
+                .world(world.clone())
+                .tier(Arc::clone(&memory))
+                .known_logs(known.clone())
+                .limits(limits);
+            if is_logged {
+                let log: Arc<dyn Log> = Arc::new(prepared.sqlite.clone());
+                let follow = FollowOptions { pulse: declared.feed.poll, ..FollowOptions::default() };
+                builder = builder.log(log).follow(follow);
+            }
+            sources.push(ServedSource {
+                name: declared.name.clone(),
+                cache: builder.build(),
+                is_logged,
+                limits,
+                poll: declared.feed.poll,
+                world: world.clone(),
+                sqlite: prepared.sqlite,
+            });
+        }
+        let mut views = Vec::new();
+        for (index, (declared, prepared)) in config.views.iter().zip(self.views).enumerate() {
+            let at = sources.iter().position(|source| *source.name == *declared.source);
+            // A view without a source or a handle was complained about above.
+            let (Some(at), Some(handle), Ok(index)) = (at, prepared.derived.handle, u32::try_from(index))
+            else {
+                continue;
+            };
+            let timeout = config.sources[at].timeout;
+            let source: Arc<dyn Source> = Arc::new(sources[at].sqlite.clone());
+            let unlogged = declared.contract.proof != ProofKind::Log;
+            let declarations = declared.query.invalidated_by.clone().filter(|_| unlogged).unwrap_or_default();
+            let loader = ViewLoader::new(source, handle, world.clone(), timeout, declarations);
+            views.push(ServedView {
+                index,
+                source: at,
+                cache: sources[at].cache.with_contract(declared.contract.clone()),
+                loader: Arc::new(loader),
+                declaration: declared.clone(),
+                derived: prepared.derived,
+            });
+        }
+        Ok(Service::new(world, memory, sources, views))
+    }
+}
+
+/// Points at the field a finding speaks of.
+fn complaint(config: &Config, view: &ViewDeclaration, finding: &Finding) -> Complaint {
+    let field = if finding.message.contains("invalidated_by") { "invalidated_by" } else { "sql" };
+    let span: Span = view.span(field);
+    config.complaint(span, format!("view `{}`: {}", view.name, finding.message), finding.mend.clone())
+}
+
+fn options(declared: &SourceDeclaration) -> SqliteOptions {
+    let SourceKind::Sqlite { path } = &declared.kind;
+    SqliteOptions {
+        readers: declared.pool.connections_max,
+        // The limiter admits no more than this many at a time; the queue never fills.
+        fill_queue: declared.limit.in_flight_max.max(256),
+        busy_timeout: declared.pool.acquire_timeout.min(declared.timeout),
+        trim: TrimOptions {
+            keep_rows: declared.feed.keep_rows,
+            // A hundred thousand rows a round: more than anybody writes in the time between two.
+            batches_max: 200,
+            ..TrimOptions::default()
+        },
+        ..SqliteOptions::new(path)
+    }
+}
+
+fn limits(declared: &SourceDeclaration) -> Limits {
+    Limits {
+        in_flight: declared.limit.in_flight_max,
+        queue: declared.limit.queue_max,
+        queue_timeout: declared.limit.queue_timeout,
+    }
+}
+
+/// Whether a read of a table reaches entries by tags that name no table: then only the view as a whole can be named.
+pub(crate) fn is_by_row(tagged_by: &[TaggedBy]) -> bool {
+    tagged_by.iter().any(|way| !matches!(way, TaggedBy::Table { .. }))
+}

@@ -1,0 +1,178 @@
+//! Answers as responses: the body from memory without a copy, the receipt in the headers or beside each value.
+
+use super::freshness::{Reuse, cache_control};
+use super::headers::{self, CACHE_STATUS_HEADER, Passage, RECEIPT_HEADER, Why};
+use super::problem::{Kind, Problem};
+use super::{SESSION_HEADER, etag};
+use crate::service::{ServedAnswer, ServedView};
+use ::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use candor::{Event, Route};
+use candor_core::duration::millis_up;
+use candor_core::{Demand, Origin, Receipt, SessionToken, TokenSecret};
+
+/// What responses need to know of the door.
+#[derive(Clone, Debug)]
+pub(crate) struct Dress {
+    /// Signs session tokens.
+    pub(crate) secret: Option<TokenSecret>,
+    /// Whether answers are given to callers one by one.
+    pub(crate) is_authenticating: bool,
+    /// The header in which a service names the subject it acts for.
+    pub(crate) subject_header: Option<HeaderName>,
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+impl Dress {
+    /// The response to a read of one key: 200, 304 or 404, always with the receipt.
+    pub(crate) fn one(
+        &self,
+        view: &ServedView,
+        demand: &Demand,
+        answer: &ServedAnswer,
+        request: &HeaderMap,
+    ) -> Response<Bytes> {
+        let mut response = match answer.value() {
+            None => {
+                let detail = format!("the source has no row for this key of `{}`", view.name());
+                Problem::new(Kind::Absent, detail, "nothing to mend: absence is an answer, see its receipt")
+                    .response()
+            }
+            Some(json) => {
+                let etag: etag::ETag = json.etag();
+                let mut response = if etag.is_held(request) {
+                    let mut response = Response::new(Bytes::new());
+                    *response.status_mut() = StatusCode::NOT_MODIFIED;
+                    response
+                } else {
+                    let mut response = Response::new(json.body());
+                    response.headers_mut().insert(CONTENT_TYPE, JSON);
+                    response
+                };
+                response.headers_mut().insert(ETAG, etag.header());
+                response
+            }
+        };
+        let receipt = answer.receipt();
+        let reuse = Reuse::of(
+            view.cache().view().contract(),
+            demand,
+            answer.value().is_some(),
+            view.is_private(),
+            self.is_authenticating,
+        );
+        let headers = response.headers_mut();
+        headers.insert(RECEIPT_HEADER, headers::receipt(receipt));
+        headers.insert(AGE, headers::age(receipt));
+        headers.insert(CACHE_CONTROL, cache_control(&reuse, receipt));
+        headers.insert(CACHE_STATUS_HEADER, headers::cache_status(&passage(receipt, answer.route())));
+        headers.insert(VARY, headers::vary(self.subject_header.as_ref()));
+        self.put_session(headers, &answer.session());
+        response
+    }
+
+    /// The response to a read of several keys. `keys` are as they were written in the request.
+    pub(crate) fn many(
+        &self,
+        demand: &Demand,
+        keys: &[Vec<&str>],
+        answers: &[ServedAnswer],
+    ) -> Response<Bytes> {
+        let size: usize =
+            answers.iter().map(|answer| answer.value().map_or(0, |json| json.as_bytes().len()) + 160).sum();
+        let mut body = Vec::with_capacity(size);
+        let mut session = demand.token.clone().unwrap_or_default();
+        body.extend_from_slice(b"{\"answers\":[");
+        for (at, (key, answer)) in keys.iter().zip(answers).enumerate() {
+            if at > 0 {
+                body.push(b',');
+            }
+            if let Some(upper) = answer.receipt().upper {
+                session.observe(upper);
+            }
+            body.extend_from_slice(b"{\"key\":[");
+            body.extend_from_slice(key.join(",").as_bytes());
+            let found = answer.value().is_some();
+            body.extend_from_slice(format!("],\"found\":{found},\"value\":").as_bytes());
+            body.extend_from_slice(answer.value().map_or(b"null", |json| json.as_bytes()));
+            body.extend_from_slice(b",\"receipt\":");
+            body.extend_from_slice(receipt_json(answer.receipt()).to_string().as_bytes());
+            body.push(b'}');
+        }
+        body.push(b']');
+        if !session.is_empty() {
+            // Tokens are base64url, which needs no escapes.
+            body.extend_from_slice(
+                format!(",\"session\":\"{}\"", session.encode(self.secret.as_ref())).as_bytes(),
+            );
+        }
+        body.push(b'}');
+        let mut response = json(StatusCode::OK, body.into());
+        self.put_session(response.headers_mut(), &session);
+        response
+    }
+
+    /// The response to a fence.
+    pub(crate) fn fence(&self, token: &SessionToken) -> Response<Bytes> {
+        let body = serde_json::json!({ "session": token.encode(self.secret.as_ref()) });
+        let mut response = json(StatusCode::OK, body.to_string().into());
+        self.put_session(response.headers_mut(), token);
+        response
+    }
+
+    fn put_session(&self, headers: &mut HeaderMap, token: &SessionToken) {
+        // A source without a log has no positions: an empty token would promise something.
+        if !token.is_empty() {
+            headers.insert(SESSION_HEADER, headers::session(token, self.secret.as_ref()));
+        }
+    }
+}
+
+/// JSON that nobody may keep.
+pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The members of `Candor-Receipt`, as JSON.
+pub fn receipt_json(receipt: &Receipt) -> serde_json::Value {
+    let mut json = serde_json::Map::new();
+    json.insert("from".into(), receipt.origin.word().into());
+    json.insert("proof".into(), receipt.proof.word().into());
+    if let Some(bound) = receipt.bound {
+        json.insert("bound".into(), millis_up(bound).into());
+    }
+    json.insert("age".into(), u64::try_from(receipt.age.as_millis()).unwrap_or(u64::MAX).into());
+    if let Some(position) = receipt.position {
+        json.insert("position".into(), position.to_string().into());
+    }
+    if let Some(degraded) = receipt.degraded {
+        json.insert("degraded".into(), degraded.word().into());
+    }
+    json.into()
+}
+
+fn passage(receipt: &Receipt, route: Route) -> Passage {
+    match route.miss {
+        None => Passage::Hit { ttl: route.left },
+        Some(event) => Passage::Forwarded {
+            why: why(event),
+            stored: route.kept,
+            collapsed: receipt.origin == Origin::Flight,
+        },
+    }
+}
+
+fn why(event: Event) -> Why {
+    match event {
+        Event::MissExpired | Event::MissOutdated | Event::MissVoid => Why::Stale,
+        Event::FenceStrong | Event::FenceBound | Event::FenceSession => Why::Request,
+        Event::FeedDown => Why::Bypass,
+        _ => Why::Miss,
+    }
+}

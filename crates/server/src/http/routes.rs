@@ -1,0 +1,308 @@
+//! The calls of the HTTP door, one function each. They hold no state but the service's handle.
+//!
+//! The order in every call: who is asking, whether they may, and only then whether what they ask for exists, so that a
+//! refusal does not tell what exists.
+
+use super::answer::{Dress, json};
+use super::problem::{Kind, Problem};
+use super::{Gate, body, demand, explain, failure, path};
+use crate::auth::{Action, Caller};
+use crate::config::{RequestLimits, ServerSettings};
+use crate::invalidate::TagName;
+use crate::metrics::{self, DoorFigures};
+use crate::service::{ServedView, Service};
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use serde_json::value::RawValue;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+/// Everything a call needs.
+pub(crate) struct Door {
+    service: Service,
+    gate: Gate,
+    dress: Dress,
+    limits: RequestLimits,
+    figures: Arc<DoorFigures>,
+}
+
+const VIEWS: &str = "/v1/views/";
+const EXPLAIN: &str = "/v1/explain/";
+
+impl Door {
+    pub(crate) fn new(
+        service: Service,
+        gate: Gate,
+        settings: &ServerSettings,
+        figures: Arc<DoorFigures>,
+    ) -> Self {
+        let dress = Dress {
+            secret: settings.session_secret.clone(),
+            is_authenticating: gate.is_authenticating(),
+            subject_header: settings.auth.as_ref().and_then(|auth| auth.subject_header.clone()),
+        };
+        Self { service, gate, dress, limits: settings.limits, figures }
+    }
+
+    /// Answers a request, whatever happens, within the time a request may take.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let world = self.service.world();
+        let begun = world.now();
+        let limit = self.limits.request_timeout;
+        let work = AssertUnwindSafe(self.route(request)).catch_unwind();
+        let outcome = match world.within(begun.plus(limit), work).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_panic)) => {
+                tracing::error!(%method, "a request met a panic; this is a bug in Candor");
+                Err(failure::internal())
+            }
+            None => {
+                let limit = candor_core::duration::format(limit);
+                let detail = format!("the request took longer than {limit}");
+                Err(Problem::new(Kind::TimedOut, detail, "ask for less at once, or try again later"))
+            }
+        };
+        let response = outcome.unwrap_or_else(|problem| problem.response());
+        self.figures.answered(response.status());
+        let took = world.now().since(begun);
+        tracing::debug!(%method, path, status = response.status().as_u16(), ?took, "answered");
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+        let uri = request.uri().clone();
+        let path = uri.path();
+        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_post = *request.method() == Method::POST;
+        if path.starts_with("/v1/") && uri.query().is_some() {
+            // An option that is not read must not look as if it were.
+            return Err(Problem::new(
+                Kind::BadRequest,
+                "query parameters are not read here",
+                "put the key into the path, and the level and the token into headers",
+            ));
+        }
+        if let Some(rest) = path.strip_prefix(VIEWS) {
+            return match () {
+                () if is_get => self.get(rest, &uri, request.headers()).await,
+                () if is_post && !rest.contains('/') => self.get_many(rest, &uri, request).await,
+                () if rest.contains('/') => Err(not_allowed("GET, HEAD")),
+                () => Err(not_allowed("GET, HEAD, POST")),
+            };
+        }
+        if let Some(rest) = path.strip_prefix(EXPLAIN) {
+            return if is_get {
+                self.explain(rest, &uri, request.headers())
+            } else {
+                Err(not_allowed("GET, HEAD"))
+            };
+        }
+        match path {
+            "/v1/fence" if is_post => self.fence(&uri, request).await,
+            "/v1/invalidate" if is_post => self.invalidate(&uri, request).await,
+            "/v1/fence" | "/v1/invalidate" => Err(not_allowed("POST")),
+            "/healthz" if is_get => Ok(json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}"))),
+            "/readyz" if is_get => Ok(self.ready(&uri, request.headers())),
+            "/metrics" if is_get => self.metrics(&uri, request.headers()),
+            "/healthz" | "/readyz" | "/metrics" => Err(not_allowed("GET, HEAD")),
+            _ => Err(Problem::new(
+                Kind::NotFound,
+                "there is nothing at this path",
+                "the calls are under /v1/: views, fence, invalidate, explain",
+            )),
+        }
+    }
+
+    /// `GET /v1/views/{view}/{key…}`.
+    async fn get(&self, rest: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(uri, headers)?;
+        let asked = path::split(rest)?;
+        let view = self.readable(&caller, &asked.view)?;
+        let key = view.key(&asked.parts, caller.subject())?;
+        let contract = view.cache().view().contract();
+        let demand = demand::one(headers, contract, self.dress.secret.as_ref())?;
+        match self.service.read(view, &key, demand.clone()).await {
+            Ok(answer) => Ok(self.dress.one(view, &demand, &answer, headers)),
+            Err(error) => Err(failure::of_read(view, self.service.source_of(view), &error)),
+        }
+    }
+
+    /// `POST /v1/views/{view}`.
+    async fn get_many(
+        &self,
+        name: &str,
+        uri: &Uri,
+        request: Request<Incoming>,
+    ) -> Result<Response<Bytes>, Problem> {
+        const MEND: &str = "send {\"keys\":[[1],[2]]}, with \"consistency\" and \"session\" if you like";
+        let headers = request.headers().clone();
+        let caller = self.gate.admit(uri, &headers)?;
+        let view = self.readable(&caller, &path::split(name)?.view)?;
+        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let asked: body::Many<'_> = body::parse(&body, MEND)?;
+        if asked.keys.len() > body::KEYS_MAX {
+            let detail =
+                format!("{} keys in one request; at most {} are accepted", asked.keys.len(), body::KEYS_MAX);
+            return Err(Problem::new(Kind::BadRequest, detail, "send them in several requests"));
+        }
+        let contract = view.cache().view().contract();
+        let (level, token) = (asked.consistency.as_deref(), asked.session.as_deref());
+        let demand = demand::many(level, token, &headers, contract, self.dress.secret.as_ref())?;
+        if demand.is_snapshot && !view.is_logged() {
+            return Err(Problem::new(
+                Kind::BadLevel,
+                format!(
+                    "the view `{name}` has no log behind it, so nothing shows that answers hold together"
+                ),
+                "read the keys at another level",
+            ));
+        }
+        let keys = asked
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(at, key)| self.key(view, key, &caller).map_err(|problem| of_key(at, problem)));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        match self.service.read_many(view, &keys, demand.each.clone(), demand.is_snapshot).await {
+            Ok(answers) => {
+                let written: Vec<Vec<&str>> =
+                    asked.keys.iter().map(|key| key.iter().map(|raw| raw.get()).collect()).collect();
+                Ok(self.dress.many(&demand.each, &written, &answers))
+            }
+            Err(error) => {
+                let problem = failure::of_read(view, self.service.source_of(view), &error.error);
+                Err(error.at.map_or(problem.clone(), |at| of_key(at, problem)))
+            }
+        }
+    }
+
+    /// `POST /v1/fence`.
+    async fn fence(&self, uri: &Uri, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+        self.gate.admit(uri, request.headers())?.may(Action::Fence)?;
+        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let asked: body::Fence = body::parse(&body, "send {\"source\":\"…\"}")?;
+        let source = self.service.source(&asked.source).ok_or_else(|| {
+            let detail = format!("there is no source `{}`", asked.source);
+            Problem::new(Kind::UnknownSource, detail, "name a source of the configuration")
+        })?;
+        if !source.is_logged() {
+            return Err(Problem::new(
+                Kind::BadLevel,
+                format!("no view of `{}` is proven by a log, so it gives no session tokens", asked.source),
+                "nothing to mend here: there is no position to wait for",
+            ));
+        }
+        match self.service.fence(source).await {
+            Ok(token) => Ok(self.dress.fence(&token)),
+            Err(error) => Err(failure::of_fence(source, &error)),
+        }
+    }
+
+    /// `POST /v1/invalidate`.
+    async fn invalidate(&self, uri: &Uri, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+        const MEND: &str =
+            "send {\"view\":\"…\",\"key\":[1]} or {\"tags\":[\"#tag\",\"table\",\"table:column=value\"]}";
+        let caller = self.gate.admit(uri, request.headers())?;
+        caller.may(Action::Invalidate)?;
+        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let asked: body::Invalidate<'_> = body::parse(&body, MEND)?;
+        let bad = |detail: String| Problem::new(Kind::BadRequest, detail, MEND);
+        let concerned = match (&asked.view, &asked.key, &asked.tags) {
+            (Some(name), Some(key), None) => {
+                let view = self.readable(&caller, name)?;
+                self.service.invalidate(view, &self.key(view, key, &caller)?);
+                vec![view.name()]
+            }
+            (None, None, Some(tags)) if tags.len() > body::TAGS_MAX => {
+                let detail =
+                    format!("{} tags in one request; at most {} are accepted", tags.len(), body::TAGS_MAX);
+                return Err(bad(detail));
+            }
+            (None, None, Some(tags)) => {
+                let tags = tags.iter().map(|tag| TagName::parse(tag)).collect::<Result<Vec<_>, _>>();
+                let concerned = self.service.invalidate_tags(&tags.map_err(bad)?);
+                // What the caller may not read it is not told of.
+                concerned
+                    .into_iter()
+                    .map(ServedView::name)
+                    .filter(|name| caller.may_read(name).is_ok())
+                    .collect()
+            }
+            _ => return Err(bad("either a view with a key, or tags".into())),
+        };
+        let body = serde_json::json!({ "views": concerned });
+        Ok(json(StatusCode::OK, body.to_string().into()))
+    }
+
+    /// `GET /v1/explain/{view}/{key…}`.
+    fn explain(&self, rest: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(uri, headers)?;
+        caller.may(Action::Explain)?;
+        let asked = path::split(rest)?;
+        let view = self.readable(&caller, &asked.view)?;
+        let key = view.key(&asked.parts, caller.subject())?;
+        let life = self.service.explain(view, &key);
+        let told = explain::life(view, self.service.source_of(view), &asked.parts, &life);
+        Ok(json(StatusCode::OK, told.to_string().into()))
+    }
+
+    /// `GET /readyz`. Whoever is let in is told why not.
+    fn ready(&self, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
+        let reasons = self.service.unready();
+        let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut told = serde_json::json!({ "ready": reasons.is_empty() });
+        if !reasons.is_empty() && self.gate.admit(uri, headers).is_ok() {
+            let reason = |reason: &crate::service::Unready| serde_json::json!({ "source": reason.source, "why": reason.why });
+            told["reasons"] = reasons.iter().map(reason).collect();
+        }
+        json(status, told.to_string().into())
+    }
+
+    /// `GET /metrics`.
+    fn metrics(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
+        self.gate.admit(uri, headers)?;
+        let text = metrics::render(&self.service, &self.figures).map_err(|_| failure::internal())?;
+        let mut response = json(StatusCode::OK, text.into());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT));
+        Ok(response)
+    }
+
+    /// The view, if the caller may read it and it exists; asked in this order.
+    fn readable(&self, caller: &Caller, name: &str) -> Result<&ServedView, Problem> {
+        caller.may_read(name)?;
+        self.service.view(name).ok_or_else(|| {
+            let mend = match crate::config::nearest(name, self.service.views().iter().map(ServedView::name)) {
+                // Only whoever may read the near one is told of it.
+                Some(near) if caller.may_read(near).is_ok() => format!("did you mean `{near}`?"),
+                _ => "name a view of the configuration".to_owned(),
+            };
+            Problem::new(Kind::UnknownView, format!("there is no view `{name}`"), mend)
+        })
+    }
+
+    fn key(
+        &self,
+        view: &ServedView,
+        key: &[&RawValue],
+        caller: &Caller,
+    ) -> Result<crate::entry::EntryKey, Problem> {
+        let parts = body::parts(key).map_err(|detail| {
+            Problem::new(Kind::BadKey, detail, "send one value for each key column, in order")
+        })?;
+        Ok(view.key(&parts, caller.subject())?)
+    }
+}
+
+fn of_key(at: usize, problem: Problem) -> Problem {
+    Problem { detail: format!("key {at} (counted from 0): {}", problem.detail), ..problem }
+}
+
+fn not_allowed(allow: &'static str) -> Problem {
+    let detail = format!("only {allow} exist here");
+    Problem { allow: Some(allow), ..Problem::new(Kind::MethodNotAllowed, detail, "use one of them") }
+}

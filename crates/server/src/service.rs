@@ -1,0 +1,432 @@
+//! The service behind every door: views by name, and what can be asked of them.
+//!
+//! Doors parse and render; the engine decides. Here a name becomes a view, the parts of a key become an entry's key
+//! (through the one place where a subject is added: [`auth::key`](crate::auth::key)), and a source's name its cache.
+
+use crate::assembly::{Prepared, is_by_row};
+use crate::auth::{Subject, key};
+use crate::config::{Complaints, Config, ViewDeclaration};
+use crate::entry::{EntryKey, Json};
+use crate::invalidate::TagName;
+use crate::load::ViewLoader;
+use candor::{
+    Answer, Cache, Demanded, FeedStatus, Life, Limits, LoadMany, Memory, ReadError, Tier, Usage, World,
+};
+use candor_core::{Demand, Derived, ProofKind, SessionToken, Tag};
+use candor_sqlite::{Sqlite, Trimmed};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Between two rounds of trimming a change log. It is also how often other instances see that this one lives.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
+
+/// An answer as doors render it.
+pub type ServedAnswer = Answer<Json, Demanded>;
+
+/// Running sources and caches. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    world: World,
+    memory: Arc<Memory<EntryKey, Json>>,
+    sources: Vec<ServedSource>,
+    views: Vec<ServedView>,
+    names: HashMap<Box<str>, usize>,
+    closing: watch::Sender<bool>,
+    is_draining: AtomicBool,
+}
+
+/// A source, its cache and its protection.
+pub struct ServedSource {
+    pub(crate) name: Box<str>,
+    pub(crate) cache: Cache<EntryKey, Json>,
+    pub(crate) is_logged: bool,
+    pub(crate) limits: Limits,
+    pub(crate) poll: Duration,
+    pub(crate) world: World,
+    pub(crate) sqlite: Sqlite,
+}
+
+/// Where a source's log stands, for people and probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedHealth {
+    /// There is no log; nothing is followed.
+    None,
+    /// It is followed, and proven complete up to this long ago at most.
+    Following(Duration),
+    /// It was not followed yet.
+    Starting,
+    /// It cannot be followed, or does not answer. For whoever runs the service: names files.
+    Down(String),
+}
+
+/// A view in force.
+pub struct ServedView {
+    pub(crate) index: u32,
+    pub(crate) source: usize,
+    pub(crate) cache: Cache<EntryKey, Json>,
+    pub(crate) loader: Arc<ViewLoader>,
+    pub(crate) declaration: ViewDeclaration,
+    pub(crate) derived: Derived,
+}
+
+/// Why one of several keys got no answer.
+#[derive(Debug)]
+pub struct ManyError {
+    /// Which key, counted from zero; `None` where it concerns all.
+    pub at: Option<usize>,
+    /// Why.
+    pub error: ReadError,
+}
+
+/// Why a source is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// The source; `None` for the service as a whole.
+    pub source: Option<Box<str>>,
+    /// Why, for whoever runs the service.
+    pub why: String,
+}
+
+impl Service {
+    /// Opens the sources, holds the views against them and starts caches. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Everything that cannot be kept, with places in the file.
+    pub async fn start(config: &Config) -> Result<Self, Complaints> {
+        Prepared::open(config).await?.start(config)
+    }
+
+    pub(crate) fn new(
+        world: World,
+        memory: Arc<Memory<EntryKey, Json>>,
+        sources: Vec<ServedSource>,
+        views: Vec<ServedView>,
+    ) -> Self {
+        let names = views.iter().enumerate().map(|(at, view)| (view.declaration.name.clone(), at)).collect();
+        let closing = watch::Sender::new(false);
+        for source in sources.iter().filter(|source| source.is_logged) {
+            let (sqlite, name) = (source.sqlite.clone(), source.name.clone());
+            world.spawn(trim(world.clone(), sqlite, name, closing.subscribe()));
+        }
+        let is_draining = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining }) }
+    }
+
+    /// The view of that name.
+    pub fn view(&self, name: &str) -> Option<&ServedView> {
+        self.inner.names.get(name).map(|at| &self.inner.views[*at])
+    }
+
+    /// All views, in the order of the file.
+    pub fn views(&self) -> &[ServedView] {
+        &self.inner.views
+    }
+
+    /// The source of that name.
+    pub fn source(&self, name: &str) -> Option<&ServedSource> {
+        self.inner.sources.iter().find(|source| *source.name == *name)
+    }
+
+    /// All sources, in the order of the file.
+    pub fn sources(&self) -> &[ServedSource] {
+        &self.inner.sources
+    }
+
+    /// The source of a view.
+    pub fn source_of(&self, view: &ServedView) -> &ServedSource {
+        &self.inner.sources[view.source]
+    }
+
+    /// Reads one key.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`].
+    pub async fn read(
+        &self,
+        view: &ServedView,
+        key: &EntryKey,
+        demand: Demand,
+    ) -> Result<ServedAnswer, ReadError> {
+        let loader = Arc::clone(&view.loader);
+        view.cache.read_with(key, Demanded(demand), || loader).await
+    }
+
+    /// Reads several keys, each at the demanded level; as a snapshot all answers hold together. In the order asked.
+    /// One that fails fails all: half an answer would have to be read with as much care as none.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, and of which key.
+    pub async fn read_many(
+        &self,
+        view: &ServedView,
+        keys: &[EntryKey],
+        demand: Demand,
+        is_snapshot: bool,
+    ) -> Result<Vec<ServedAnswer>, ManyError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        if is_snapshot {
+            let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
+            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await;
+            return answers.map_err(|error| ManyError { at: None, error });
+        }
+        // No more at a time than the source takes: one request must not fill the queue that all share.
+        let at_once = self.source_of(view).limits.in_flight.max(1);
+        let reads = keys.iter().enumerate().map(|(at, key)| {
+            let read = self.read(view, key, demand.clone());
+            async move { read.await.map_err(|error| ManyError { at: Some(at), error }) }
+        });
+        // Gathered first, so that the stream owns plain futures.
+        let reads: Vec<_> = reads.collect();
+        stream::iter(reads).buffered(at_once).try_collect().await
+    }
+
+    /// The token for everything visible at the source now.
+    ///
+    /// # Errors
+    ///
+    /// See [`Cache::fence`].
+    pub async fn fence(&self, source: &ServedSource) -> Result<SessionToken, ReadError> {
+        source.cache.fence().await
+    }
+
+    /// Drops what is known of a key.
+    pub fn invalidate(&self, view: &ServedView, key: &EntryKey) {
+        view.cache.invalidate(key);
+    }
+
+    /// Drops everything that depends on what is named. Returns the views concerned, in the order of the file.
+    ///
+    /// A table names every entry of the views that read it. A row names the entries that were found by that column's
+    /// value, and those that depend on the whole table.
+    pub fn invalidate_tags(&self, names: &[TagName]) -> Vec<&ServedView> {
+        let mut concerned = BTreeSet::new();
+        for (at, source) in self.inner.sources.iter().enumerate() {
+            let mut tags: Vec<Tag> = Vec::new();
+            let mut whole: Vec<u32> = Vec::new();
+            for view in self.inner.views.iter().filter(|view| view.source == at) {
+                for name in names {
+                    let found = name.tags(&view.declaration.query, &view.derived);
+                    if !found.is_empty() {
+                        concerned.insert(view.index);
+                    }
+                    tags.extend(found);
+                    let reads = view.derived.reads.iter();
+                    let by_row = reads
+                        .filter(|read| name.is_table(&read.table))
+                        .any(|read| is_by_row(&read.tagged_by));
+                    if by_row {
+                        concerned.insert(view.index);
+                        whole.push(view.index);
+                    }
+                }
+            }
+            if tags.is_empty() && whole.is_empty() {
+                continue;
+            }
+            tags.sort_unstable();
+            tags.dedup();
+            // First what is being loaded, then what is kept: whatever begins in between has seen the change.
+            source.cache.invalidate_tags(&tags);
+            if !whole.is_empty() {
+                self.inner.memory.retain(&mut |key, _| !whole.contains(&key.view()));
+            }
+        }
+        self.inner.views.iter().filter(|view| concerned.contains(&view.index)).collect()
+    }
+
+    /// The life of an entry.
+    pub fn explain(&self, view: &ServedView, key: &EntryKey) -> Life {
+        view.cache.explain(key)
+    }
+
+    /// What stands in the way of serving with proofs; empty when ready.
+    pub fn unready(&self) -> Vec<Unready> {
+        let mut reasons = Vec::new();
+        if self.is_draining() {
+            reasons.push(Unready { source: None, why: "the server is stopping".into() });
+        }
+        for source in &self.inner.sources {
+            let why = match source.feed() {
+                FeedHealth::Following(_) | FeedHealth::None => continue,
+                FeedHealth::Starting => "its log is not followed yet".to_owned(),
+                FeedHealth::Down(why) => format!("its log cannot be followed: {why}"),
+            };
+            reasons.push(Unready { source: Some(source.name.clone()), why });
+        }
+        reasons
+    }
+
+    /// Ready once every log is followed.
+    pub async fn followed(&self) {
+        for source in &self.inner.sources {
+            source.cache.follower().following().await;
+        }
+    }
+
+    /// What memory holds.
+    pub fn usage(&self) -> Usage {
+        self.inner.memory.usage()
+    }
+
+    /// Time, randomness and tasks.
+    pub(crate) fn world(&self) -> &World {
+        &self.inner.world
+    }
+
+    /// Says that the end is near; [`Service::unready`] tells it.
+    pub(crate) fn begin_draining(&self) {
+        self.inner.is_draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.inner.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Refuses new reads, lets loads finish for as long as `within`, and stops following the logs. Returns whether
+    /// everything finished.
+    pub async fn close(&self, within: Duration) -> bool {
+        self.begin_draining();
+        self.inner.closing.send_replace(true);
+        let deadline = self.inner.world.now().plus(within);
+        let mut drained = true;
+        for source in &self.inner.sources {
+            drained &= source.cache.close(deadline.since(self.inner.world.now())).await;
+        }
+        drained
+    }
+}
+
+impl ServedSource {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has a log that is followed.
+    pub fn is_logged(&self) -> bool {
+        self.is_logged
+    }
+
+    /// Where its log stands. A log that is followed and cannot be asked where it stands counts as down: it may have
+    /// changed without our knowing.
+    pub fn feed(&self) -> FeedHealth {
+        /// A fence may take a second; twice that without a proof is no longer a hiccup.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let proven = self.cache.follower().ledger().sight().and_then(|sight| sight.proven_until);
+        match (self.cache.follower().status(), proven) {
+            (FeedStatus::None, _) => FeedHealth::None,
+            (FeedStatus::Down(why), _) => FeedHealth::Down(why),
+            (FeedStatus::Starting, _) | (FeedStatus::Following, None) => FeedHealth::Starting,
+            (FeedStatus::Following, Some(until)) => {
+                let age = self.world.now().since(until);
+                if age <= PATIENCE + self.poll * 2 {
+                    return FeedHealth::Following(age);
+                }
+                FeedHealth::Down(format!(
+                    "the source has not told where its log stands for {} s",
+                    age.as_secs()
+                ))
+            }
+        }
+    }
+
+    /// The cache that all its views share.
+    pub fn cache(&self) -> &Cache<EntryKey, Json> {
+        &self.cache
+    }
+
+    /// What protects it.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The database.
+    pub fn sqlite(&self) -> &Sqlite {
+        &self.sqlite
+    }
+}
+
+impl ServedView {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.declaration.name
+    }
+
+    /// As it was declared.
+    pub fn declaration(&self) -> &ViewDeclaration {
+        &self.declaration
+    }
+
+    /// What its source found out about it.
+    pub fn derived(&self) -> &Derived {
+        &self.derived
+    }
+
+    /// Its cache, under its contract.
+    pub fn cache(&self) -> &Cache<EntryKey, Json> {
+        &self.cache
+    }
+
+    /// Whether its answers are proven by the log.
+    pub fn is_logged(&self) -> bool {
+        self.declaration.contract.proof == ProofKind::Log
+    }
+
+    /// Whether it belongs to a subject.
+    pub fn is_private(&self) -> bool {
+        self.declaration.private.is_some()
+    }
+
+    /// The entry's key for the parts a request gave, completed with the authenticated subject where the view is
+    /// private.
+    ///
+    /// # Errors
+    ///
+    /// See [`key::KeyRefusal`].
+    pub fn key(
+        &self,
+        parts: &[impl AsRef<str>],
+        subject: Option<&Subject>,
+    ) -> Result<EntryKey, key::KeyRefusal> {
+        let values = key::complete(&self.declaration.query, self.declaration.private, parts, subject)?;
+        Ok(EntryKey::new(self.index, &values))
+    }
+}
+
+/// Keeps a change log short until the service closes. A database that cannot be trimmed is a nuisance, not a fault.
+async fn trim(world: World, sqlite: Sqlite, name: Box<str>, mut closing: watch::Receiver<bool>) {
+    let mut is_well = true;
+    loop {
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => return,
+            () = world.sleep_until(world.now().plus(TRIM_EVERY)) => {}
+        }
+        match sqlite.trim_once().await {
+            Ok(Trimmed::Rows(rows)) => {
+                is_well = true;
+                tracing::debug!(source = %name, rows, "trimmed the change log");
+            }
+            Ok(other) => tracing::debug!(source = %name, ?other, "the change log was not trimmed"),
+            // Said once, not every five seconds.
+            Err(error) if is_well => {
+                is_well = false;
+                tracing::warn!(source = %name, %error, "the change log cannot be trimmed; trying again");
+            }
+            Err(_) => {}
+        }
+    }
+}
