@@ -66,9 +66,10 @@ pub(crate) async fn run(global: &Global, args: &ExplainArgs, terminal: &Terminal
     Ok(Code::Ok)
 }
 
-/// Columns before a line's text: the time, and what it is.
+/// Columns before a line's text: how long ago, what it is, and where in the source's log.
 const AGO: usize = 16;
-const WHAT: usize = 15;
+const WHAT: usize = 14;
+const AT: usize = 10;
 
 fn render(life: &Value, paint: Paint) -> String {
     let text = |value: &Value| value.as_str().map(plain).unwrap_or_default();
@@ -88,12 +89,15 @@ fn render(life: &Value, paint: Paint) -> String {
         let ago = format!("{} ago", words(happening["ago_ms"].as_u64().unwrap_or(0)));
         let what = text(&happening["what"]);
         let shown = colour(&what, &format!("{what:WHAT$}"), paint);
-        let mut line = text(&happening["text"]);
-        if let Some(position) = happening["position"].as_str() {
-            line.push_str(&format!(" (position {})", plain(position)));
-        }
-        let at = AGO + 2 + WHAT + 1;
-        told.push_str(&format!("{}  {shown} {}\n", paint.dim(&format!("{ago:>AGO$}")), wrap(&line, at, at)));
+        let place = happening["position"].as_str().map(|at| format!("at {}", plain(at)));
+        let place = format!("{:AT$}", place.unwrap_or_default());
+        let at = AGO + 2 + WHAT + 1 + AT + 1;
+        told.push_str(&format!(
+            "{}  {shown} {} {}\n",
+            paint.dim(&format!("{ago:>AGO$}")),
+            paint.bold(&place),
+            wrap(&text(&happening["text"]), at, at)
+        ));
     }
     told.push('\n');
     for (name, line) in [("entry", entry(&life["entry"])), ("log", feed(&life["feed"]))] {

@@ -23,7 +23,7 @@ Examples:
   candor get seat B 17                           a key of two columns
   candor get user 42 --session \"$(candor fence shop -q)\"
   candor get user 42 --json | jq .receipt.bound
-  candor get user -- -7                          a key that begins with a hyphen
+  candor get tag -- -x                           a text key that begins with a hyphen
 
 Exits with 1 if the source has no row for the key.";
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(global: &Global, args: &GetArgs, terminal: &Terminal) ->
         };
         terminal.out(json(&told)?);
     } else if let Some(value) = &answer.value {
-        terminal.out(value.get());
+        terminal.value(value.get());
     }
     if !terminal.is_json() {
         let paint = terminal.err();

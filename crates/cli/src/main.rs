@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     };
     let terminal = Terminal::new(cli.global.json, cli.global.quiet);
     match run(&cli, &terminal) {
-        Ok(code) => code.into(),
+        Ok(code) => code,
         Err(failure) => {
             failure.tell(&terminal);
             failure.code.into()

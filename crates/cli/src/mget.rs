@@ -68,7 +68,7 @@ pub(crate) async fn run(global: &Global, args: &MgetArgs, terminal: &Terminal) -
         let paint = terminal.err();
         for (key, answer) in args.keys.iter().zip(&reply.answers) {
             let value = answer.value.as_ref().map_or("null", |value| value.get());
-            terminal.out(format!("{key}\t{value}"));
+            terminal.value(&format!("{key}\t{value}"));
             terminal.note(paint.dim(&format!("{}: {}", plain(key), answer.sentence())));
         }
     }

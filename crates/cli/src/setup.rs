@@ -111,7 +111,7 @@ impl Done<'_> {
             for statement in statements {
                 terminal.out(format!("{};", statement.trim_end().trim_end_matches(';')));
             }
-        } else {
+        } else if !terminal.is_quiet() {
             terminal.out(self.sentence(args, terminal));
         }
         let paint = terminal.err();

@@ -38,6 +38,11 @@ impl Terminal {
         self.json
     }
 
+    /// Whether only what was asked for is printed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Colours for stdout.
     pub(crate) fn paint(&self) -> Paint {
         self.out
@@ -60,6 +65,11 @@ impl Terminal {
             let code = if error.kind() == ErrorKind::BrokenPipe { 0 } else { 70 };
             std::process::exit(code);
         }
+    }
+
+    /// A value as it came; on a screen without what would move the cursor, which JSON does not always escape.
+    pub(crate) fn value(&self, text: &str) {
+        if io::stdout().is_terminal() { self.out(plain(text)) } else { self.out(text) }
     }
 
     /// A JSON document on one line of stdout.

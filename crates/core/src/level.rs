@@ -51,7 +51,9 @@ impl Level {
                 )),
             },
             Some(("bounded", limit)) => match duration::parse(limit)? {
-                limit if limit.is_zero() => Err("a bound of zero cannot be met by anything; ask for strong".to_owned()),
+                limit if limit.is_zero() => {
+                    Err("a bound of zero cannot be met by anything; ask for strong".to_owned())
+                }
                 limit => Ok(Self::Bounded(limit)),
             },
             Some((name, _)) => Err(format!(
@@ -87,8 +89,17 @@ mod tests {
 
     #[test]
     fn other_words_are_refused() {
-        for text in ["", "STRONG", "bounded", "bounded:", "bounded:2", "strong:2s", "eventual", "bounded=-1s", "bounded:0s"]
-        {
+        for text in [
+            "",
+            "STRONG",
+            "bounded",
+            "bounded:",
+            "bounded:2",
+            "strong:2s",
+            "eventual",
+            "bounded=-1s",
+            "bounded:0s",
+        ] {
             assert!(Level::parse(text).is_err(), "{text}");
         }
     }

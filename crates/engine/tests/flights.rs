@@ -14,17 +14,14 @@ struct Gate {
     abandoned: Notify,
 }
 
+type Loading = std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
+
 impl Gate {
     fn new() -> Arc<Self> {
         Arc::new(Self { loads: AtomicUsize::new(0), go: Semaphore::new(0), abandoned: Notify::new() })
     }
 
-    fn loader(
-        self: &Arc<Self>,
-    ) -> impl Fn(LoadContext<u32, u64>) -> std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>
-    + Send
-    + Sync
-    + 'static {
+    fn loader(self: &Arc<Self>) -> impl Fn(LoadContext<u32, u64>) -> Loading + Send + Sync + 'static {
         let gate = Arc::clone(self);
         move |context| {
             let gate = Arc::clone(&gate);

@@ -1,5 +1,11 @@
 //! The engine against a source in memory, on a clock that moves only when told to.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail loudly and are the outside world"
+)]
+
 mod allocations;
 mod degraded;
 mod flights;

@@ -104,15 +104,20 @@ impl Audit {
     fn check(&mut self, truth: &[Commit], seen: &Observation) {
         self.answers += 1;
         self.worst_bound = self.worst_bound.max(seen.bound.unwrap_or_default());
-        let candidates: Vec<usize> =
-            truth.iter().enumerate().filter(|(_, commit)| commit.value == seen.value).map(|(i, _)| i).collect();
+        let candidates: Vec<usize> = truth
+            .iter()
+            .enumerate()
+            .filter(|(_, commit)| commit.value == seen.value)
+            .map(|(i, _)| i)
+            .collect();
         // "Absent" may be any of several stretches; the reader is given the benefit of the doubt, so the one that
         // fits the cited position, or else the latest.
         let fits = |index: &usize| {
             let next = truth.get(index + 1);
             seen.position.is_none_or(|at| truth[*index].at <= at && next.is_none_or(|next| at < next.at))
         };
-        let Some(index) = candidates.iter().rev().copied().find(|i| fits(i)).or(candidates.last().copied()) else {
+        let Some(index) = candidates.iter().rev().copied().find(|i| fits(i)).or(candidates.last().copied())
+        else {
             return self.note(Broken::Invented, seen);
         };
         if seen.proof == ProofKind::Log && !fits(&index) {

@@ -3,7 +3,8 @@
 use crate::auditor::{Audit, Observation};
 use crate::source::Source;
 use candor::{
-    Answer, Cache, Contract, Demand, Demanded, FeedStatus, Level, Limits, Moment, Refresh, SessionToken, World,
+    Answer, Cache, Contract, Demand, Demanded, FeedStatus, Level, Limits, Moment, Refresh, SessionToken,
+    World,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -122,7 +123,9 @@ impl Reader {
             // A session goes on for a while, then the reader forgets it; sometimes it has just written elsewhere.
             match self.world.draw() % 200 {
                 0 => self.token = SessionToken::default(),
-                1..=5 => self.token = self.cache.fence().await.unwrap_or_else(|e| panic!("a fence failed: {e}")),
+                1..=5 => {
+                    self.token = self.cache.fence().await.unwrap_or_else(|e| panic!("a fence failed: {e}"))
+                }
                 _ => {}
             }
             let token = (level == Level::Session).then(|| self.token.clone());

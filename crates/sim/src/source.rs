@@ -139,7 +139,14 @@ impl SqliteWorld {
         let derived = sqlite.prepare(&view).await.expect("the view is sound");
         let view = derived.handle.unwrap_or_else(|| panic!("the view was refused: {:?}", derived.findings));
         let (history, commits) = (Arc::default(), AtomicU64::new(0));
-        Self { sqlite: Arc::new(sqlite), view, writer: parking_lot::Mutex::new(writer), history, fault, commits }
+        Self {
+            sqlite: Arc::new(sqlite),
+            view,
+            writer: parking_lot::Mutex::new(writer),
+            history,
+            fault,
+            commits,
+        }
     }
 
     fn write(connection: &mut rusqlite::Connection, writes: &[(u32, Option<u64>)]) -> rusqlite::Result<u64> {

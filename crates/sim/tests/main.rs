@@ -3,6 +3,8 @@
 //!
 //! Sabotage inside the engine is compiled in only by `cargo x sabotage`; without it those tests are not there.
 
+#![expect(clippy::print_stdout, reason = "the audit shows its figures to whoever runs it with --nocapture")]
+
 use candor_sim::auditor::{Audit, Broken};
 use candor_sim::readers::{Size, run};
 use candor_sim::{LoadFault, MemoryWorld, SqliteWorld};
@@ -55,9 +57,15 @@ mod honest {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn stamps_taken_after_the_read_are_noticed() {
-        for audit in [in_memory(50_000, LoadFault::StampAfterRead).await, on_sqlite(50_000, LoadFault::StampAfterRead).await] {
+        for audit in [
+            in_memory(50_000, LoadFault::StampAfterRead).await,
+            on_sqlite(50_000, LoadFault::StampAfterRead).await,
+        ] {
             assert!(audit.broken.contains_key(&Broken::Position), "{audit}");
-            assert!(audit.broken.contains_key(&Broken::Bounded) || audit.broken.contains_key(&Broken::Strong), "{audit}");
+            assert!(
+                audit.broken.contains_key(&Broken::Bounded) || audit.broken.contains_key(&Broken::Strong),
+                "{audit}"
+            );
         }
     }
 }

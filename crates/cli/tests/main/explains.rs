@@ -17,7 +17,7 @@ fn a_life_is_told_in_order_with_positions() {
         "filled",
         "change",
         "found-outdated",
-        "(position ",
+        " at 2 ",
         "entry  current: reflects up to position",
         "log    following",
     ]);

@@ -85,11 +85,10 @@ fn a_server_answers_as_this_process_does() {
     assert_eq!(at(&["get", "-q", "price", "2", "a/b"]).expect(0).out, "{\"cents\":1}\n");
     at(&["get", "track", "99"]).expect(1).warns(&["absent:"]);
     let many = at(&["mget", "price", "1/EUR", "2/a%2Fb", "9/EUR", "--json"]).expect(1).json();
-    assert_eq!(many["answers"][1], {
-        let mut answer = many["answers"][1].clone();
-        answer["value"] = json!({"cents": 1});
-        answer
-    });
+    assert_eq!(
+        (&many["answers"][1]["key"], &many["answers"][1]["value"]),
+        (&json!(["2", "a/b"]), &json!({"cents": 1}))
+    );
     assert_eq!((many["answers"][2]["found"].as_bool(), many["asked"].as_str()), (Some(false), Some(&*url)));
     at(&["mget", "track", "1", "2", "--snapshot"]).expect(0);
     world.write("UPDATE track SET name = 'Written' WHERE id = 2");

@@ -156,12 +156,14 @@ fn stopping_lets_a_request_in_progress_finish() {
     let mut world = World::new();
     let address = world.address;
     let mut untouched = connect(address);
-    let asking = std::thread::spawn(move || ask(address, "GET", "/v1/views/slow/1000000", &[], ""));
-    std::thread::sleep(Duration::from_millis(200));
+    let asking = std::thread::spawn(move || ask(address, "GET", "/v1/views/slow/2000000", &[], ""));
+    world.until("the source to be asked", || {
+        world.get("/metrics").text().contains("candor_loads{source=\"shop\"} 1.0")
+    });
     let begun = now();
     let running = world.stop();
     let reply = asking.join().unwrap();
-    assert_eq!((reply.status, &reply.json()["n"]), (200, &1_000_000.into()), "{}", reply.text());
+    assert_eq!((reply.status, &reply.json()["n"]), (200, &2_000_000.into()), "{}", reply.text());
     assert!(world.wait(running), "everything finished");
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     let mut rest = Vec::new();
@@ -174,14 +176,11 @@ fn stopping_lets_a_request_in_progress_finish() {
 fn a_request_that_outlasts_the_drain_is_cut_off() {
     let mut world = World::with("[server]\nhttp = \"127.0.0.1:0\"\ndrain = \"300ms\"\n");
     let address = world.address;
-    let asking = std::thread::spawn(move || {
-        let mut stream = connect(address);
-        stream.write_all(head(address, "GET", "/v1/views/slow/2000000000", &[], "").as_bytes()).unwrap();
-    });
-    asking.join().unwrap();
     let mut stream = connect(address);
     stream.write_all(head(address, "GET", "/v1/views/slow/2000000000", &[], "").as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    world.until("the source to be asked", || {
+        world.get("/metrics").text().contains("candor_loads{source=\"shop\"} 1.0")
+    });
     let begun = now();
     let running = world.stop();
     assert!(!world.wait(running), "not everything finished");
