@@ -105,7 +105,7 @@ Examples:
 /// How a read is to be made; shared by the commands that read.
 #[derive(Args, Debug)]
 pub(crate) struct ReadArgs {
-    /// How old the answer may be: strong, bounded:<duration>, session or any; the view's own level if left out
+    /// How old the answer may be: strong, bounded:500ms, session or any; the view's own level if left out
     #[arg(long, value_name = "LEVEL", value_parser = candor_core::Level::parse)]
     pub(crate) level: Option<candor_core::Level>,
     /// A token the answer must not be behind; from an earlier read, or from `candor fence`

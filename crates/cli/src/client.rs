@@ -23,7 +23,7 @@ const PROBE_WITHIN: Duration = Duration::from_millis(500);
 /// Which server, and as whom.
 #[derive(Args, Debug)]
 pub(crate) struct ServerArgs {
-    /// The server to ask; if left out, the one of the configuration's [server] http
+    /// The server to ask; if left out, the one that the configuration describes
     #[arg(long, env = "CANDOR_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
     /// The environment variable that holds the token to present

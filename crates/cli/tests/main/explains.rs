@@ -22,7 +22,7 @@ fn a_life_is_told_in_order_with_positions() {
         "log    following",
     ]);
     let at = |text: &str| told.out.find(text).unwrap();
-    assert!(at(" filled  ") < at(" change  ") && at(" change  ") < at(" found-outdated  "), "{}", told.out);
+    assert!(at(" filled  ") < at(" change  ") && at(" change  ") < at(" found-outdated "), "{}", told.out);
     assert!(told.out.lines().all(|line| line.chars().count() <= 100), "{}", told.out);
     let life = world.candor(&["explain", "track", "1", "--url", &url, "--json"]).expect(0).json();
     assert!(life["summary"].is_string() && life["timeline"].as_array().unwrap().len() >= 4, "{life}");
