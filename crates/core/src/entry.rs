@@ -113,14 +113,18 @@ impl<V> Entry<V> {
     }
 
     /// When the time to live ends; `None` for never.
+    #[inline]
     pub fn expires_at(&self) -> Option<Moment> {
         let lifetime = match self.basis {
             Basis::Plain { lifetime, .. } | Basis::Rich { lifetime, .. } => lifetime,
         };
-        (lifetime.0 != u32::MAX).then(|| self.filled_at.plus(Lifetime::UNIT * lifetime.0))
+        // In whole nanoseconds: this is on the path of every hit, and a `Duration` divides.
+        let nanos = u64::from(lifetime.0) * Lifetime::UNIT.as_nanos() as u64;
+        (lifetime.0 != u32::MAX).then(|| Moment::from_nanos(self.filled_at.as_nanos().saturating_add(nanos)))
     }
 
     /// Whether the time to live has ended.
+    #[inline]
     pub fn is_expired(&self, now: Moment) -> bool {
         self.expires_at().is_some_and(|end| now >= end)
     }

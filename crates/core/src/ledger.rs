@@ -203,10 +203,14 @@ impl Ledger {
     #[inline]
     pub fn is_untouched<V>(&self, sight: &Sight, entry: &Entry<V>) -> bool {
         let proven = entry.proven();
-        entry.is_of(sight.generation)
-            && proven >= sight.horizon
-            && entry.tags().iter().all(|tag| self.lasts[self.stripe(*tag)].load(Ordering::Acquire) <= proven)
-            && self.is_still(sight.generation)
+        if !entry.is_of(sight.generation) || proven < sight.horizon {
+            return false;
+        }
+        // On a source that is quiet for a while everything is proven up to the watermark, and the stripes, which may lie
+        // far away in memory, need not be looked at.
+        let untouched = proven >= self.watermark.load(Ordering::Acquire)
+            || entry.tags().iter().all(|tag| self.lasts[self.stripe(*tag)].load(Ordering::Acquire) <= proven);
+        untouched && self.is_still(sight.generation)
     }
 
     /// Whether the entry is current, judged with everything the ledger holds.

@@ -31,6 +31,11 @@ impl Moment {
         Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
     }
 
+    /// The same in nanoseconds.
+    pub const fn nanos_since(self, earlier: Self) -> u64 {
+        self.as_nanos().saturating_sub(earlier.as_nanos())
+    }
+
     /// The moment `wait` later, or the end of time if that overflows.
     pub fn plus(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))

@@ -91,8 +91,15 @@ pub struct Route {
     pub miss: Option<Event>,
     /// Whether the answer is in memory now.
     pub kept: bool,
-    /// How much of its time to live is left; `None` for all time.
-    pub left: Option<Duration>,
+    /// How much of its time to live is left, in nanoseconds; `u64::MAX` for all time.
+    pub(crate) left_nanos: u64,
+}
+
+impl Route {
+    /// How much of the answer's time to live is left; `None` for all time.
+    pub fn left(self) -> Option<Duration> {
+        (self.left_nanos != u64::MAX).then(|| Duration::from_nanos(self.left_nanos))
+    }
 }
 
 /// An answer and its receipt. `L` is the level it was read at.

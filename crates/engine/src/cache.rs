@@ -38,6 +38,8 @@ pub(crate) struct Shared<K, V> {
     pub(crate) follower: Follower,
     pub(crate) flights: Flights<K, V>,
     pub(crate) limiter: Arc<Limiter>,
+    /// How far a coarse moment may lie back, in nanoseconds.
+    pub(crate) coarse_lag: u64,
     /// Counts invalidations by applications, for loads that are not flights.
     pub(crate) invalidations: AtomicU64,
     notes: Notes,
@@ -153,6 +155,7 @@ where
         let tier = self.tier.unwrap_or_else(|| Arc::new(Memory::new(self.bytes_max, |_, _| 0)));
         let shared = Shared {
             limiter: Limiter::new(self.limits, world.clone()),
+            coarse_lag: u64::try_from(world.clock().coarse_lag().as_nanos()).unwrap_or(u64::MAX),
             world,
             tier,
             follower,
@@ -234,6 +237,7 @@ where
     /// # Errors
     ///
     /// See [`ReadError`].
+    #[inline]
     pub async fn read_with<L: Consistency>(
         &self,
         key: &K,

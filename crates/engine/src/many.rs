@@ -12,7 +12,7 @@ use crate::flight::{FlightError, Landed};
 use crate::follow::{FeedStatus, local_stamp};
 use crate::limit::Priority;
 use crate::load::Loaded;
-use crate::read::Need;
+use crate::read::{Need, left_nanos};
 use crate::view::Event;
 use candor_core::port::BoxFuture;
 use candor_core::{Demand, Entry, Level, Moment, Origin, Position, Receipt, Stamp, Verdict};
@@ -223,7 +223,7 @@ where
         };
         self.view.figures().answer(&receipt);
         let miss = (piece.origin != Origin::L1).then_some(Event::MissCold);
-        let (kept, left) = (piece.kept, piece.entry.expires_at().map(|end| end.since(now)));
-        Answer::new(piece.entry.into_value(), receipt, Route { miss, kept, left })
+        let (kept, left_nanos) = (piece.kept, left_nanos(&piece.entry, now));
+        Answer::new(piece.entry.into_value(), receipt, Route { miss, kept, left_nanos })
     }
 }

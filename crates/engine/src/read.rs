@@ -177,8 +177,8 @@ where
     /// The flag says that the entry is due to be refreshed early.
     #[inline]
     pub(crate) fn hit(&self, key: &K, level: Level) -> Option<(Answer<V>, bool)> {
-        let clock = self.shared.world.clock();
-        let now = clock.coarse();
+        // In whole nanoseconds throughout: a `Duration` divides each time it is made or added.
+        let now = self.shared.world.clock().coarse();
         let ledger = self.shared.follower.ledger();
         let sight = ledger.sight()?;
         let entry = self.shared.tier.get(key)?;
@@ -187,36 +187,40 @@ where
             || crate::sabotage::is(crate::sabotage::Sabotage::JudgeAlwaysCurrent);
         #[cfg(not(candor_sabotage))]
         let untouched = ledger.is_untouched(&sight, &entry);
-        if !untouched || entry.is_expired(now) {
+        let left = entry.expires_at().map_or(u64::MAX, |end| end.nanos_since(now));
+        if !untouched || left == 0 {
             return None;
         }
-        let as_of = self.as_of(&entry, &sight);
-        let bound = now.since(as_of) + clock.coarse_lag();
+        let logged = self.logged();
+        let bound = now.nanos_since(self.as_of(&entry, &sight)).saturating_add(self.shared.coarse_lag);
         match level {
-            Level::Bounded(limit) if bound > limit => return None,
+            Level::Bounded(limit) if u128::from(bound) > limit.as_nanos() => return None,
             Level::Strong | Level::Session => return None,
             // What the contract says about a log that is down limits even hints; the loop knows how.
-            Level::Any if self.logged() && self.shared.follower.is_down() => return None,
+            Level::Any if logged && self.shared.follower.is_down() => return None,
             Level::Bounded(_) | Level::Any => {}
         }
-        let due = self.is_due_early(&entry, now);
+        let due = self.is_due_early(left);
+        let age = now.nanos_since(entry.filled_at());
+        let at = |at| logged.then_some(Position { epoch: sight.epoch, at });
         let receipt = Receipt {
             origin: Origin::L1,
-            proof: self.proof(),
-            bound: Some(bound),
-            age: now.since(entry.filled_at()),
-            position: self
-                .logged()
-                .then(|| Position { at: sight.watermark.max(entry.proven()), ..sight.position() }),
-            upper: self.logged().then(|| Position { epoch: sight.epoch, at: entry.upper() }),
+            proof: if logged { ProofKind::Log } else { ProofKind::Clock },
+            bound: Some(Duration::from_nanos(bound)),
+            age: Duration::from_nanos(age),
+            position: at(sight.watermark.max(entry.proven())),
+            upper: at(entry.upper()),
             degraded: None,
         };
-        self.view.figures().answer(&receipt);
-        let route = Route { miss: None, kept: true, left: entry.expires_at().map(|end| end.since(now)) };
-        Some((Answer::new(entry.into_value(), receipt, route), due))
+        self.view.figures().hit(bound, age);
+        Some((
+            Answer::new(entry.into_value(), receipt, Route { miss: None, kept: true, left_nanos: left }),
+            due,
+        ))
     }
 
     /// Reads one key.
+    #[inline]
     pub(crate) async fn read_demanding(
         &self,
         key: &K,
@@ -236,7 +240,8 @@ where
             }
             return Ok(answer);
         }
-        let outcome = self.read_slowly(key, demand, loader()).await;
+        // Boxed, so that the future of a hit is small: it is moved and dropped far more often than this one is made.
+        let outcome = Box::pin(self.read_slowly(key, demand, loader())).await;
         outcome.map_err(|error| self.refused(key, error))
     }
 
@@ -270,7 +275,7 @@ where
             }
             match (step, look) {
                 (Step::Serve, Some(look)) => {
-                    if self.is_due_early(&look.entry, now) {
+                    if self.is_due_early(left_nanos(&look.entry, now)) {
                         self.refresh(key, &loader);
                     }
                     return Ok(self.answer_from_memory(look, None).with_given(given));
@@ -398,16 +403,15 @@ where
 
     /// Early refresh (XFetch): the entry behaves as if it ended sooner, by the cost of a fill times an exponentially
     /// distributed factor. So one reader in many renews it shortly before its end, and the dearer the fill the earlier.
+    ///
+    /// `left` and all else in nanoseconds; `u64::MAX` for an entry that never ends.
     #[inline]
-    fn is_due_early(&self, entry: &Entry<V>, now: Moment) -> bool {
-        if self.view.contract().refresh != Refresh::Early {
-            return false;
-        }
-        let Some(end) = entry.expires_at() else { return false };
-        let (left, cost) = (end.since(now), self.view.fill_cost());
+    fn is_due_early(&self, left: u64) -> bool {
         // Beyond forty times the cost the chance is below e^-40; no need to draw.
-        left < cost * 40
-            && left.as_secs_f64() < cost.as_secs_f64() * -(1.0 - self.shared.world.draw_unit()).ln()
+        left < self.view.fill_cost_nanos().saturating_mul(40)
+            && self.view.contract().refresh == Refresh::Early
+            && (left as f64)
+                < self.view.fill_cost_nanos() as f64 * -(1.0 - self.shared.world.draw_unit()).ln()
     }
 
     fn answer_from_memory(&self, look: Look<V>, degraded: Option<Degraded>) -> Answer<V> {
@@ -429,8 +433,8 @@ where
             degraded,
         };
         self.view.figures().answer(&receipt);
-        let left = look.entry.expires_at().map(|end| end.since(now));
-        Answer::new(look.entry.into_value(), receipt, Route { miss: None, kept: true, left })
+        let left_nanos = left_nanos(&look.entry, now);
+        Answer::new(look.entry.into_value(), receipt, Route { miss: None, kept: true, left_nanos })
     }
 
     /// The answer of a flight, unless the flight began too early for this read or took too long.
@@ -474,8 +478,8 @@ where
             degraded: None,
         };
         self.view.figures().answer(&receipt);
-        let left = landed.entry.expires_at().map(|end| end.since(now));
-        let route = Route { miss: Some(miss), kept: landed.kept, left };
+        let left_nanos = left_nanos(&landed.entry, now);
+        let route = Route { miss: Some(miss), kept: landed.kept, left_nanos };
         Ok(Some(Answer::new(landed.entry.into_value(), receipt, route)))
     }
 
@@ -630,6 +634,11 @@ impl<V> Answer<V> {
     pub(crate) fn at<L: Consistency>(self) -> Answer<V, L> {
         self.retype()
     }
+}
+
+/// How much of an entry's time to live is left; `u64::MAX` for all time.
+pub(crate) fn left_nanos<V>(entry: &Entry<V>, now: Moment) -> u64 {
+    entry.expires_at().map_or(u64::MAX, |end| end.nanos_since(now))
 }
 
 /// How long an entry of this contract may live: up to a tenth less than declared, so that entries filled together do

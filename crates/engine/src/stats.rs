@@ -125,11 +125,21 @@ impl Histogram {
     pub const BUCKETS: usize = 32;
 
     /// Counts a duration.
-    #[inline]
     pub fn count(&self, duration: std::time::Duration) {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.count_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a duration given in nanoseconds.
+    #[inline]
+    pub fn count_nanos(&self, nanos: u64) {
+        let millis = nanos / 1_000_000;
         let bucket = (64 - millis.leading_zeros()) as usize;
         self.buckets.count(bucket.min(Self::BUCKETS - 1));
+    }
+
+    /// How many were counted.
+    pub fn count_all(&self) -> u64 {
+        (0..Self::BUCKETS).map(|bucket| self.buckets.sum(bucket)).sum()
     }
 
     /// Pairs of upper limit in milliseconds (`u64::MAX` for the last) and count.
@@ -165,7 +175,7 @@ mod tests {
     #[test]
     fn buckets_are_powers_of_two() {
         let histogram = Histogram::default();
-        for millis in [0, 1, 2, 3, 4, 1000, u64::MAX / 2] {
+        for millis in [0, 1, 2, 3, 4, 1000, 1 << 40] {
             histogram.count(Duration::from_millis(millis));
         }
         let counted: Vec<_> = histogram.buckets().filter(|(_, count)| *count > 0).collect();

@@ -97,6 +97,8 @@ pub struct Figures {
     events: Counters<{ Event::COUNT }>,
     origins: Counters<4>,
     bounds: Histogram,
+    /// Ages of plain hits; the others are in `ages`.
+    hits: Histogram,
     ages: Histogram,
     fills: Histogram,
     fill_nanos: Counters<1>,
@@ -110,7 +112,8 @@ impl Figures {
 
     /// Answers by where they were found.
     pub fn answers(&self, origin: Origin) -> u64 {
-        self.origins.sum(slot(origin))
+        let plain = if origin == Origin::L1 { self.hits.count_all() } else { 0 };
+        plain + self.origins.sum(slot(origin))
     }
 
     /// The claimed bounds of all answers that had one.
@@ -118,9 +121,12 @@ impl Figures {
         &self.bounds
     }
 
-    /// The ages of all answers.
-    pub fn ages(&self) -> &Histogram {
-        &self.ages
+    /// The ages of all answers: pairs of upper limit in milliseconds and count, as [`Histogram::buckets`] gives them.
+    pub fn ages(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.ages
+            .buckets()
+            .zip(self.hits.buckets())
+            .map(|((limit, others), (_, hits))| (limit, others + hits))
     }
 
     /// How long fills took.
@@ -138,7 +144,13 @@ impl Figures {
         self.events.count(event as usize);
     }
 
+    /// A plain hit: the cheapest way to count what [`Self::answer`] counts.
     #[inline]
+    pub(crate) fn hit(&self, bound_nanos: u64, age_nanos: u64) {
+        self.hits.count_nanos(age_nanos);
+        self.bounds.count_nanos(bound_nanos);
+    }
+
     pub(crate) fn answer(&self, receipt: &Receipt) {
         self.origins.count(slot(receipt.origin));
         self.ages.count(receipt.age);
@@ -179,6 +191,12 @@ impl View {
     /// What was counted.
     pub fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// What a fill costs lately, in nanoseconds.
+    #[inline]
+    pub(crate) fn fill_cost_nanos(&self) -> u64 {
+        self.fill_cost.load(Ordering::Relaxed)
     }
 
     /// What a fill costs lately.

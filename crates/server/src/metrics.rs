@@ -9,7 +9,6 @@
 
 use crate::service::{FeedHealth, ServedSource, ServedView, Service};
 use ::http::StatusCode;
-use candor::stats::Histogram;
 use candor::{Event, Origin};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -130,19 +129,19 @@ impl Scrape {
         self.histogram(
             encoder,
             ("answer_bound", "The proven bound of answers that had one; its sum is not kept"),
-            |view| view.cache().view().figures().bounds(),
+            |view| view.cache().view().figures().bounds().buckets().collect(),
             unknown,
         )?;
         self.histogram(
             encoder,
             ("answer_age", "Time since the fill of answers; its sum is not kept"),
-            |view| view.cache().view().figures().ages(),
+            |view| view.cache().view().figures().ages().collect(),
             unknown,
         )?;
         self.histogram(
             encoder,
             ("fill", "How long the source took for fills that succeeded"),
-            |view| view.cache().view().figures().fills(),
+            |view| view.cache().view().figures().fills().buckets().collect(),
             |view| view.cache().view().figures().fill_time().as_secs_f64(),
         )
     }
@@ -151,7 +150,7 @@ impl Scrape {
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         (name, help): (&str, &str),
-        of: impl Fn(&ServedView) -> &Histogram,
+        of: impl Fn(&ServedView) -> Vec<(u64, u64)>,
         sum: impl Fn(&ServedView) -> f64,
     ) -> Written {
         let mut family =
@@ -159,7 +158,7 @@ impl Scrape {
         for view in self.service.views() {
             // The encoder adds the buckets up.
             let buckets: Vec<(f64, u64)> = of(view)
-                .buckets()
+                .into_iter()
                 .map(|(limit, count)| match limit {
                     u64::MAX => (f64::INFINITY, count),
                     limit => (Duration::from_millis(limit).as_secs_f64(), count),

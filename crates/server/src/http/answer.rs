@@ -159,7 +159,7 @@ pub fn receipt_json(receipt: &Receipt) -> serde_json::Value {
 
 fn passage(receipt: &Receipt, route: Route) -> Passage {
     match route.miss {
-        None => Passage::Hit { ttl: route.left },
+        None => Passage::Hit { ttl: route.left() },
         Some(event) => Passage::Forwarded {
             why: why(event),
             stored: route.kept,
