@@ -1,24 +1,18 @@
 //! The cache: what users hold.
 
 use crate::answer::{Answer, Any, Consistency, Declared};
-use crate::error::{LoadError, ReadError};
-use crate::flight::{Flight, FlightError, Flights, Landed, Outcome};
-use crate::follow::{FollowOptions, Follower, KnownLogs, local_stamp};
+use crate::builder::CacheBuilder;
+use crate::error::ReadError;
+use crate::flight::Flights;
+use crate::follow::Follower;
 use crate::life::{EntryFacts, Happening, Life, Notes};
-use crate::limit::{Limiter, Limits, Priority};
+use crate::limit::{Limiter, Limits};
 use crate::load::{Load, LoadContext, Loaded};
-use crate::read::jittered;
 use crate::seams::World;
 use crate::view::{Event, View};
-use candor_core::port::Log;
-use candor_core::{
-    Contract, Demand, Entry, EntryParts, Level, Moment, Position, ProofKind, SessionToken, Stamp, Tag,
-    Verdict,
-};
+use candor_core::{Contract, Demand, Level, SessionToken, Tag};
 use candor_tiers::{Memory, Tier, Usage};
-use futures_util::FutureExt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,115 +40,14 @@ pub(crate) struct Shared<K, V> {
     closed: AtomicBool,
 }
 
-/// Builds a [`Cache`].
-#[must_use]
-pub struct CacheBuilder<K, V> {
-    contract: Contract,
-    world: Option<World>,
-    tier: Option<Arc<Memory<K, V>>>,
-    bytes_max: u64,
-    limits: Limits,
-    log: Option<Arc<dyn Log>>,
-    follow: FollowOptions,
-    known: KnownLogs,
-}
-
-impl<K, V> Clone for Cache<K, V> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), view: Arc::clone(&self.view) }
-    }
-}
-
-impl<K, V> CacheBuilder<K, V>
+impl<K, V> Shared<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn new() -> Self {
+    pub(crate) fn new(world: World, tier: Arc<Memory<K, V>>, follower: Follower, limits: Limits) -> Self {
         Self {
-            contract: Contract::default(),
-            world: None,
-            tier: None,
-            bytes_max: 64 << 20,
-            limits: Limits::default(),
-            log: None,
-            follow: FollowOptions::default(),
-            known: KnownLogs::default(),
-        }
-    }
-
-    /// The promises. Default: [`Contract::default`].
-    pub fn contract(mut self, contract: Contract) -> Self {
-        self.contract = contract;
-        self
-    }
-
-    /// How long an answer may live, whatever the log says. Default: one hour.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.contract.ttl = ttl;
-        self
-    }
-
-    /// The level of reads that do not ask for one. Default: `bounded:2s`.
-    pub fn level(mut self, level: Level) -> Self {
-        self.contract.level = level;
-        self
-    }
-
-    /// Memory for entries, in bytes of keys, answers and their slots. Default: 64 MiB. What answers own on the heap is
-    /// not counted; use [`CacheBuilder::tier`] for a tier that weighs it.
-    pub fn capacity(mut self, bytes_max: u64) -> Self {
-        self.bytes_max = bytes_max;
-        self
-    }
-
-    /// Keep entries here; caches may share a tier if their keys cannot be alike.
-    pub fn tier(mut self, tier: Arc<Memory<K, V>>) -> Self {
-        self.tier = Some(tier);
-        self
-    }
-
-    /// Protect the source. Default: [`Limits::default`].
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Prove answers with the source's log. Without one, receipts say `proof: clock`.
-    pub fn log(mut self, log: Arc<dyn Log>) -> Self {
-        self.log = Some(log);
-        self
-    }
-
-    /// How the log is followed. Default: [`FollowOptions::default`].
-    pub fn follow(mut self, options: FollowOptions) -> Self {
-        self.follow = options;
-        self
-    }
-
-    /// Share session tokens with other caches of this process.
-    pub fn known_logs(mut self, known: KnownLogs) -> Self {
-        self.known = known;
-        self
-    }
-
-    /// Time, randomness and tasks. Default: [`World::system`].
-    pub fn world(mut self, world: World) -> Self {
-        self.world = Some(world);
-        self
-    }
-
-    /// Builds the cache and, with a log, begins to follow it. Must be called where the world can spawn tasks: with the
-    /// default world, inside a Tokio runtime.
-    pub fn build(self) -> Cache<K, V> {
-        let world = self.world.unwrap_or_else(World::system);
-        let follower = match self.log {
-            Some(log) => Follower::follow(world.clone(), log, self.follow, self.known),
-            None => Follower::local(world.clone(), self.known),
-        };
-        let tier = self.tier.unwrap_or_else(|| Arc::new(Memory::new(self.bytes_max, |_, _| 0)));
-        let shared = Shared {
-            limiter: Limiter::new(self.limits, world.clone()),
+            limiter: Limiter::new(limits, world.clone()),
             coarse_lag: u64::try_from(world.clock().coarse_lag().as_nanos()).unwrap_or(u64::MAX),
             world,
             tier,
@@ -163,14 +56,17 @@ where
             invalidations: AtomicU64::new(0),
             notes: Notes::new(),
             closed: AtomicBool::new(false),
-        };
-        let tier = Arc::downgrade(&shared.tier);
-        shared.follower.on_generations_used_up(move || {
-            if let Some(tier) = tier.upgrade() {
-                tier.retain(&mut |_, _| false);
-            }
-        });
-        Cache { shared: Arc::new(shared), view: Arc::new(View::new(self.contract)) }
+        }
+    }
+
+    pub(crate) fn note(&self, key: &K, what: Happening) {
+        self.notes.note(hash(key), self.world.now(), what);
+    }
+}
+
+impl<K, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), view: Arc::clone(&self.view) }
     }
 }
 
@@ -372,175 +268,9 @@ where
     }
 }
 
-fn hash<K: Hash>(key: &K) -> u64 {
+pub(crate) fn hash<K: Hash>(key: &K) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }
-
-/// A load that succeeded, before its answer is judged.
-pub(crate) struct Fill<'a, K> {
-    pub(crate) key: &'a K,
-    pub(crate) view: &'a View,
-    /// Where the local ledger stood before the load began; the stamp of sources without a log.
-    pub(crate) local: Option<Stamp>,
-    pub(crate) begun: Moment,
-    pub(crate) took: Duration,
-}
-
-/// Why an answer is given to its readers and not kept.
-pub(crate) enum NotKept {
-    Outdated,
-    Void,
-    Unstamped,
-    Untagged,
-    Invalidated,
-}
-
-impl NotKept {
-    fn event(&self) -> Event {
-        match self {
-            Self::Outdated => Event::NotKeptOutdated,
-            Self::Void => Event::NotKeptVoid,
-            Self::Unstamped => Event::NotKeptUnstamped,
-            Self::Untagged => Event::NotKeptUntagged,
-            Self::Invalidated => Event::NotKeptInvalidated,
-        }
-    }
-
-    fn words(&self) -> &'static str {
-        match self {
-            Self::Outdated => "a change is already known that it does not reflect",
-            Self::Void => "the ledger cannot judge it",
-            Self::Unstamped => "its loader did not say what it saw",
-            Self::Untagged => "its loader did not say what it depends on",
-            Self::Invalidated => "an application invalidated the key while it was loading",
-        }
-    }
-}
-
-impl<K, V> Shared<K, V>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    fn note(&self, key: &K, what: Happening) {
-        self.notes.note(hash(key), self.world.now(), what);
-    }
-
-    /// Runs a flight: waits for a turn at the source, loads, judges, keeps.
-    pub(crate) async fn fill(&self, flight: &Arc<Flight<K, V>>) -> Outcome<V> {
-        // A refresh is wanted although nobody waits for it.
-        let _wanted = (flight.priority == Priority::Refresh).then(|| flight.interest.take());
-        let permit = match self.limiter.acquire(flight.priority).await {
-            Ok(permit) => permit,
-            Err(overload) => {
-                flight.view.figures().event(Event::FillRefused);
-                return Err(FlightError::Overloaded(overload));
-            }
-        };
-        // The order is the proof: the moment and the local stamp first, then the question to the source.
-        let begun = self.world.now();
-        flight.begin(begun);
-        let local = self.follower.ledger().sight().map(|sight| local_stamp(&sight));
-        let context = LoadContext {
-            key: flight.key.clone(),
-            previous: self.tier.get(&flight.key).and_then(Entry::into_value),
-            interest: Arc::clone(&flight.interest),
-        };
-        let work = AssertUnwindSafe(async { flight.loader.load(context).await }).catch_unwind();
-        let limit = flight.view.contract().timeout;
-        let loaded = self.world.within(begun.plus(limit), work).await;
-        drop(permit);
-        let took = self.world.now().since(begun);
-        let error = match loaded {
-            Some(Ok(Ok(loaded))) => {
-                flight.view.filled(took);
-                let fill = Fill { key: &flight.key, view: &flight.view, local, begun, took };
-                return Ok(self.keep(&fill, loaded, &|| flight.is_doomed()));
-            }
-            Some(Ok(Err(error))) => FlightError::Load(error),
-            Some(Err(_panic)) => FlightError::Load(LoadError::panicked()),
-            None => FlightError::Timeout(limit),
-        };
-        flight.view.figures().event(Event::FillFailed);
-        self.note(&flight.key, Happening::FillFailed { why: ReadError::from(error.clone()).to_string() });
-        Err(error)
-    }
-
-    /// Keeps an answer if the rule allows it.
-    ///
-    /// `doomed` says whether an application has invalidated the key since the load began.
-    pub(crate) fn keep(&self, fill: &Fill<'_, K>, loaded: Loaded<V>, doomed: &dyn Fn() -> bool) -> Landed<V> {
-        let contract = fill.view.contract();
-        let absent = loaded.value.is_none();
-        let declared = if absent { contract.absent_ttl } else { contract.ttl };
-        let ttl = jittered(loaded.ttl.unwrap_or(declared), self.world.draw_unit());
-        let logged = self.follower.has_log() && contract.proof == ProofKind::Log;
-        let mut tags = loaded.tags;
-        let untagged = logged && tags.is_empty();
-        if !logged {
-            tags.push(Tag::of_hash(hash(fill.key)));
-        }
-        let upper = loaded.stamp.as_ref().filter(|_| logged).map(Stamp::upper);
-        let stamp = if logged { loaded.stamp } else { fill.local.clone() };
-        let (stamp, unstamped) = match stamp {
-            Some(stamp) => (stamp, false),
-            None => (fill.local.clone().unwrap_or(Stamp::Sequence(NOWHERE)), true),
-        };
-        let (sight, epoch) = (self.follower.ledger().sight(), stamp.upper().epoch);
-        let generation = sight.map_or(0, |sight| sight.generation);
-        let entry = Entry::new(EntryParts {
-            value: loaded.value,
-            filled_at: fill.begun,
-            stamp,
-            tags,
-            generation,
-            ttl,
-        });
-        let not_kept = if unstamped {
-            Some(NotKept::Unstamped)
-        } else if untagged {
-            Some(NotKept::Untagged)
-        } else if doomed() {
-            Some(NotKept::Invalidated)
-        } else {
-            match sight.filter(|sight| sight.epoch == epoch) {
-                None => Some(NotKept::Void),
-                Some(sight) => match self.judge_fill(&sight, &entry) {
-                    Verdict::Current { .. } => None,
-                    Verdict::Outdated(_) => Some(NotKept::Outdated),
-                    Verdict::Void(_) => Some(NotKept::Void),
-                },
-            }
-        };
-        match &not_kept {
-            None => {
-                self.tier.put(fill.key.clone(), entry.clone());
-                // Asked again: an invalidation between the question above and the put removed nothing.
-                if doomed() {
-                    self.tier.remove(fill.key);
-                }
-                fill.view.figures().event(Event::Kept);
-            }
-            Some(reason) => fill.view.figures().event(reason.event()),
-        }
-        let kept = not_kept.is_none();
-        let not_kept = not_kept.map(|reason| reason.words());
-        self.note(fill.key, Happening::Filled { position: upper, took: fill.took, absent, not_kept });
-        Landed { entry, upper, kept }
-    }
-
-    fn judge_fill(&self, sight: &candor_core::Sight, entry: &Entry<V>) -> Verdict {
-        #[cfg(candor_sabotage)]
-        if crate::sabotage::is(crate::sabotage::Sabotage::JudgeAlwaysCurrent) {
-            return Verdict::Current { proven: sight.watermark };
-        }
-        self.follower.ledger().judge(sight, entry)
-    }
-}
-
-/// The position of an entry that is never kept.
-const NOWHERE: Position =
-    Position { epoch: candor_core::Epoch { log: candor_core::LogId(0), era: 0 }, at: 0 };
 
 /// Reads of a cache at a chosen level; see [`Cache::at`].
 pub struct At<'a, K, V, L> {

@@ -18,13 +18,17 @@
 //! A source without a log has a follower too. Its ledger holds only what applications invalidate, in a local sequence
 //! that starts with the process, and proves nothing about the source.
 
+mod known_logs;
+
+pub use known_logs::KnownLogs;
+
 use crate::seams::World;
 use candor_core::port::{Feed, Log, SourceError};
 use candor_core::{
     Applied, Change, Epoch, Ledger, LedgerSize, LogId, Moment, Position, Record, Sight, Tag, Xid,
 };
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -83,10 +87,6 @@ pub struct Noted {
     pub note: Box<str>,
     tags: Box<[Tag]>,
 }
-
-/// The logs somebody in this process follows. Caches whose session tokens travel together share one.
-#[derive(Clone, Debug, Default)]
-pub struct KnownLogs(Arc<Mutex<HashMap<LogId, usize>>>);
 
 /// What an instance keeps per source: the ledger and the tasks that feed it.
 #[derive(Clone)]
@@ -477,28 +477,6 @@ impl Shared {
         let before = self.state.lock().registered.replace(log);
         self.known.learn(log);
         self.known.forget(before);
-    }
-}
-
-impl KnownLogs {
-    /// Whether somebody here follows this log.
-    pub fn contains(&self, log: LogId) -> bool {
-        self.0.lock().contains_key(&log)
-    }
-
-    fn learn(&self, log: LogId) {
-        *self.0.lock().entry(log).or_default() += 1;
-    }
-
-    fn forget(&self, log: Option<LogId>) {
-        let Some(log) = log else { return };
-        let mut known = self.0.lock();
-        if let Some(followers) = known.get_mut(&log) {
-            *followers -= 1;
-            if *followers == 0 {
-                known.remove(&log);
-            }
-        }
     }
 }
 

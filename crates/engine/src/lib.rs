@@ -67,8 +67,10 @@
 //! obtained, [`Follower`] what keeps it honest, [`seams`] and [`testing`] what tests replace.
 
 mod answer;
+mod builder;
 mod cache;
 mod error;
+mod fill;
 mod flight;
 mod follow;
 mod life;
@@ -85,7 +87,8 @@ mod typed;
 mod view;
 
 pub use answer::{Answer, Any, Bounded, Consistency, Declared, Demanded, Route, Session, Strong};
-pub use cache::{At, Cache, CacheBuilder};
+pub use builder::CacheBuilder;
+pub use cache::{At, Cache};
 pub use candor_core as core;
 pub use candor_core::{
     Contract, Degraded, Demand, Level, Moment, OnFeedDown, OnSourceDown, Origin, Position, ProofKind,

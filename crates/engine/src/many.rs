@@ -6,13 +6,15 @@
 //! watermark. If a change got in between, all keys are loaded in one transaction, which holds together by itself.
 
 use crate::answer::{Answer, Consistency, Route};
-use crate::cache::{Cache, Fill};
+use crate::cache::Cache;
 use crate::error::{LoadError, ReadError};
+use crate::fill::Fill;
 use crate::flight::{FlightError, Landed};
 use crate::follow::{FeedStatus, local_stamp};
 use crate::limit::Priority;
 use crate::load::Loaded;
-use crate::read::{Need, left_nanos};
+use crate::read::left_nanos;
+use crate::read::weigh::Need;
 use crate::view::Event;
 use candor_core::port::BoxFuture;
 use candor_core::{Demand, Entry, Level, Moment, Origin, Position, Receipt, Stamp, Verdict};

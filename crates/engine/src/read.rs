@@ -24,147 +24,34 @@
 //!                  └── the answer itself satisfies ──► serve        else ┘
 //! ```
 //!
-//! [`weigh`] is that question as a pure function. Plain hits never get here: [`Cache::hit`] answers them without a lock,
+//! [`mod@weigh`] is that question as a pure function. Plain hits never get here: [`Cache::hit`] answers them without a lock,
 //! a task or an allocation, and leaves everything else to the loop.
+
+mod boarding;
+mod outage;
+pub(crate) mod weigh;
 
 use crate::answer::{Answer, Consistency, Route};
 use crate::cache::Cache;
-use crate::error::{LoadError, ReadError, SessionError};
-use crate::flight::{Flight, FlightError, Landed, Ticket, Way};
+use crate::error::{ReadError, SessionError};
+use crate::flight::Landed;
 use crate::follow::FeedStatus;
 use crate::life::Happening;
-use crate::limit::Priority;
 use crate::load::Load;
 use crate::view::Event;
-use candor_core::port::Fault;
 use candor_core::{
-    Contract, Degraded, Demand, Entry, Level, Moment, OnFeedDown, OnSourceDown, Origin, Position, ProofKind,
-    Receipt, Refresh, SessionToken, Sight, Verdict, Void,
+    Degraded, Demand, Entry, Level, Moment, Origin, Position, ProofKind, Receipt, SessionToken, Sight,
+    Verdict,
 };
 use candor_tiers::Tier;
-use futures_util::FutureExt;
 use std::hash::Hash;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use weigh::{Look, Need, Step, weigh};
 
 /// Each attempt ends in an answer, an error, or a step that brings the next one nearer. Only a source that is slower
 /// than the bound asked for, or that changes a key faster than it can be read, uses them up.
 const ATTEMPTS: usize = 6;
-
-/// What memory holds for a key, and what the ledger says of it.
-pub(crate) struct Look<V> {
-    pub(crate) entry: Entry<V>,
-    pub(crate) sight: Sight,
-    pub(crate) verdict: Verdict,
-    /// The entry reflects everything visible at this moment.
-    pub(crate) as_of: Moment,
-    /// Whether the verdict comes from the source's own log.
-    pub(crate) logged: bool,
-}
-
-/// A read's demands.
-pub(crate) struct Need {
-    pub(crate) level: Level,
-    pub(crate) begun: Moment,
-    /// In this source's log.
-    pub(crate) token: Option<Position>,
-    /// A session for which there is nothing to compare positions with (the view has no log, or the ledger no epoch at
-    /// the moment). What the source says after the read began reflects whatever the token stands for.
-    pub(crate) afresh: bool,
-}
-
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    Serve,
-    ServeAndRefresh,
-    /// Prove the ledger complete up to now.
-    Fence(Event),
-    Fill(Event),
-}
-
-impl Need {
-    /// The moment the answer must reflect.
-    pub(crate) fn floor(&self, now: Moment) -> Moment {
-        // Strictly after: a fence asked in the very nanosecond in which the read began may have been answered before
-        // it, on a clock too coarse to tell.
-        let just_after = self.begun.plus(Duration::from_nanos(1));
-        match self.level {
-            _ if self.afresh => just_after,
-            Level::Strong => just_after,
-            Level::Bounded(limit) => now.minus(limit),
-            Level::Session | Level::Any => Moment::ZERO,
-        }
-    }
-
-    /// Whether an answer that is less may be given if the contract says so. Whoever asks for strong, or shows a token,
-    /// has a reason.
-    fn may_degrade(&self, contract: &Contract) -> bool {
-        !contract.critical
-            && !self.afresh
-            && self.token.is_none()
-            && !matches!(self.level, Level::Strong | Level::Session)
-    }
-}
-
-impl<V> Look<V> {
-    /// Whether the entry reflects everything up to `token` on its own tags.
-    fn reaches(&self, token: Position) -> bool {
-        if !self.logged || self.verdict == Verdict::Void(Void::OtherEpoch) {
-            return false;
-        }
-        let current = matches!(self.verdict, Verdict::Current { .. }) && self.sight.position().reaches(token);
-        current || Position { epoch: self.sight.epoch, at: self.entry.proven() }.reaches(token)
-    }
-}
-
-/// The next step of a read, given what memory holds. Pure, so that every case can be tested by itself.
-///
-/// `log_usable` is false where there is no log, or it is known to be down: then no fence can help.
-fn weigh<V>(look: Option<&Look<V>>, need: &Need, contract: &Contract, log_usable: bool, now: Moment) -> Step {
-    let Some(look) = look else { return Step::Fill(Event::MissCold) };
-    let reached = need.token.is_none_or(|token| look.reaches(token));
-    let fresh = look.as_of >= need.floor(now);
-    let grace = match contract.refresh {
-        Refresh::WhileRevalidate(grace) => Some(grace),
-        Refresh::Early | Refresh::None => None,
-    };
-    match look.verdict {
-        Verdict::Void(_) => match need.level {
-            Level::Any if reached && !look.entry.is_expired(now) => Step::ServeAndRefresh,
-            _ => Step::Fill(Event::MissVoid),
-        },
-        Verdict::Outdated(_) => {
-            let tolerated =
-                need.level == Level::Any || grace.is_some_and(|grace| now.since(look.as_of) <= grace);
-            if tolerated && fresh && reached && !look.entry.is_expired(now) {
-                Step::ServeAndRefresh
-            } else {
-                Step::Fill(Event::MissOutdated)
-            }
-        }
-        Verdict::Current { .. } => {
-            if let Some(end) = look.entry.expires_at()
-                && now >= end
-            {
-                let tolerated = grace.is_some_and(|grace| now.since(end) <= grace);
-                return if tolerated && fresh && reached {
-                    Step::ServeAndRefresh
-                } else {
-                    Step::Fill(Event::MissExpired)
-                };
-            }
-            match (reached, fresh, log_usable) {
-                (true, true, _) => Step::Serve,
-                (false, _, true) => Step::Fence(Event::FenceSession),
-                (true, false, true) if need.level == Level::Strong => Step::Fence(Event::FenceStrong),
-                (true, false, true) => Step::Fence(Event::FenceBound),
-                (_, _, false) => Step::Fill(Event::MissBound),
-            }
-        }
-    }
-}
 
 impl<K, V> Cache<K, V>
 where
@@ -347,74 +234,7 @@ where
         }
     }
 
-    /// Loads the key, or joins a load that reflects everything visible at `not_before`.
-    async fn fly(
-        &self,
-        key: &K,
-        not_before: Moment,
-        deadline: Moment,
-        loader: &Arc<dyn Load<K, V>>,
-    ) -> Result<(Landed<V>, Origin), FlightError> {
-        let ticket = self.ticket(key, loader, Priority::Reader);
-        let boarding = self.shared.flights.board(not_before, ticket);
-        if boarding.way == Way::Begins {
-            self.launch(Arc::clone(&boarding.flight));
-        }
-        let origin = if boarding.way == Way::Joined { Origin::Flight } else { Origin::Source };
-        match self.shared.world.within(deadline, boarding.flight.outcome()).await {
-            Some(outcome) => outcome.map(|landed| (landed, origin)),
-            None => Err(FlightError::Timeout(self.view.contract().timeout)),
-        }
-    }
-
-    /// Loads the key in the background, unless somebody already does.
-    fn refresh(&self, key: &K, loader: &Arc<dyn Load<K, V>>) {
-        if !self.shared.flights.is_idle(key) {
-            return;
-        }
-        let ticket = self.ticket(key, loader, Priority::Refresh);
-        let boarding = self.shared.flights.board(Moment::ZERO, ticket);
-        if boarding.way == Way::Begins {
-            self.view.figures().event(Event::Refresh);
-            self.launch(Arc::clone(&boarding.flight));
-        }
-    }
-
-    fn ticket(&self, key: &K, loader: &Arc<dyn Load<K, V>>, priority: Priority) -> Ticket<K, V> {
-        Ticket { key: key.clone(), view: Arc::clone(&self.view), loader: Arc::clone(loader), priority }
-    }
-
-    /// Starts a flight; and, when it has landed, the one that waited for it.
-    fn launch(&self, flight: Arc<Flight<K, V>>) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.world.spawn(async move {
-            let mut flight = flight;
-            loop {
-                // Whatever panics in here (a loader, a user's weigher), the flight lands.
-                let filling = AssertUnwindSafe(shared.fill(&flight)).catch_unwind();
-                let outcome = filling.await.unwrap_or_else(|_| Err(FlightError::Load(LoadError::panicked())));
-                match shared.flights.land(&flight, outcome) {
-                    Some(next) => flight = next,
-                    None => return,
-                }
-            }
-        });
-    }
-
-    /// Early refresh (XFetch): the entry behaves as if it ended sooner, by the cost of a fill times an exponentially
-    /// distributed factor. So one reader in many renews it shortly before its end, and the dearer the fill the earlier.
-    ///
-    /// `left` and all else in nanoseconds; `u64::MAX` for an entry that never ends.
-    #[inline]
-    fn is_due_early(&self, left: u64) -> bool {
-        // Beyond forty times the cost the chance is below e^-40; no need to draw.
-        left < self.view.fill_cost_nanos().saturating_mul(40)
-            && self.view.contract().refresh == Refresh::Early
-            && (left as f64)
-                < self.view.fill_cost_nanos() as f64 * -(1.0 - self.shared.world.draw_unit()).ln()
-    }
-
-    fn answer_from_memory(&self, look: Look<V>, degraded: Option<Degraded>) -> Answer<V> {
+    pub(super) fn answer_from_memory(&self, look: Look<V>, degraded: Option<Degraded>) -> Answer<V> {
         let now = self.shared.world.now();
         let (proof, at) = match look.verdict {
             Verdict::Current { .. } => (self.proof(), Some(look.sight.watermark.max(look.entry.proven()))),
@@ -481,76 +301,6 @@ where
         let left_nanos = left_nanos(&landed.entry, now);
         let route = Route { miss: Some(miss), kept: landed.kept, left_nanos };
         Ok(Some(Answer::new(landed.entry.into_value(), receipt, route)))
-    }
-
-    /// What the contract says about a log that cannot be followed, where `step` is what would be done otherwise.
-    /// `None` means: do that.
-    ///
-    /// An entry whose proof is young enough for the level is served whatever the log does now. Hints have no such
-    /// measure, so for them the contract's word counts.
-    fn without_log(
-        &self,
-        key: &K,
-        look: Option<&Look<V>>,
-        step: &Step,
-        need: &Need,
-        why: &str,
-        now: Moment,
-    ) -> Option<Result<Answer<V>, ReadError>> {
-        let satisfied = matches!(step, Step::Serve | Step::ServeAndRefresh);
-        if satisfied && need.level != Level::Any {
-            return None;
-        }
-        self.view.figures().event(Event::FeedDown);
-        let contract = self.view.contract();
-        let unmet = |what: &str| {
-            let why = format!("the log cannot be followed ({why}){what}");
-            Some(Err(ReadError::LevelUnmet { level: need.level, why }))
-        };
-        match contract.on_feed_down {
-            OnFeedDown::Source => None,
-            OnFeedDown::Error => unmet(""),
-            OnFeedDown::Stale(limit) => {
-                match look.filter(|look| need.may_degrade(contract) && now.since(look.as_of) <= limit) {
-                    Some(look) => {
-                        let degraded = (!satisfied).then_some(Degraded::FeedDown);
-                        Some(Ok(self.degrade(key, look.clone(), degraded)))
-                    }
-                    // A hint beyond the limit is no longer within the contract.
-                    None if satisfied => {
-                        unmet(", and what memory holds is older than the contract allows then")
-                    }
-                    None => None,
-                }
-            }
-        }
-    }
-
-    /// What the contract says about a source that does not answer.
-    fn without_source(&self, key: &K, need: &Need, error: FlightError) -> Result<Answer<V>, ReadError> {
-        let contract = self.view.contract();
-        let reason = match &error {
-            FlightError::Load(load) if load.fault == Fault::Down => Degraded::SourceDown,
-            FlightError::Load(load) if load.fault == Fault::Slow => Degraded::SourceSlow,
-            FlightError::Timeout(_) => Degraded::SourceSlow,
-            FlightError::Overloaded(_) => Degraded::Overloaded,
-            FlightError::Load(_) => return Err(error.into()),
-        };
-        if let OnSourceDown::Stale(limit) = contract.on_source_down
-            && need.may_degrade(contract)
-            && let Some(look) = self.look(key)
-            && self.shared.world.now().since(look.as_of) <= limit
-        {
-            return Ok(self.degrade(key, look, Some(reason)));
-        }
-        Err(error.into())
-    }
-
-    fn degrade(&self, key: &K, look: Look<V>, degraded: Option<Degraded>) -> Answer<V> {
-        if let Some(degraded) = degraded {
-            self.note(key, Happening::Degraded { why: degraded.word() });
-        }
-        self.answer_from_memory(look, degraded)
     }
 
     /// What a read at this level with this token asks of this source.
@@ -622,13 +372,6 @@ where
     }
 }
 
-impl<V: Clone> Clone for Look<V> {
-    fn clone(&self) -> Self {
-        let entry = self.entry.clone();
-        Self { entry, sight: self.sight, verdict: self.verdict, as_of: self.as_of, logged: self.logged }
-    }
-}
-
 impl<V> Answer<V> {
     /// The same answer at the level it was read at.
     pub(crate) fn at<L: Consistency>(self) -> Answer<V, L> {
@@ -646,6 +389,3 @@ pub(crate) fn left_nanos<V>(entry: &Entry<V>, now: Moment) -> u64 {
 pub(crate) fn jittered(ttl: Duration, draw: f64) -> Duration {
     ttl.mul_f64(1.0 - draw * 0.1)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,135 @@
+//! The one question of the read path, as a pure function: given what memory holds and what a read demands, what next?
+
+use crate::view::Event;
+use candor_core::{Contract, Entry, Level, Moment, Position, Refresh, Sight, Verdict, Void};
+use std::time::Duration;
+
+/// What memory holds for a key, and what the ledger says of it.
+pub(crate) struct Look<V> {
+    pub(crate) entry: Entry<V>,
+    pub(crate) sight: Sight,
+    pub(crate) verdict: Verdict,
+    /// The entry reflects everything visible at this moment.
+    pub(crate) as_of: Moment,
+    /// Whether the verdict comes from the source's own log.
+    pub(crate) logged: bool,
+}
+
+/// A read's demands.
+pub(crate) struct Need {
+    pub(crate) level: Level,
+    pub(crate) begun: Moment,
+    /// In this source's log.
+    pub(crate) token: Option<Position>,
+    /// A session for which there is nothing to compare positions with (the view has no log, or the ledger no epoch at
+    /// the moment). What the source says after the read began reflects whatever the token stands for.
+    pub(crate) afresh: bool,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Serve,
+    ServeAndRefresh,
+    /// Prove the ledger complete up to now.
+    Fence(Event),
+    Fill(Event),
+}
+
+impl Need {
+    /// The moment the answer must reflect.
+    pub(crate) fn floor(&self, now: Moment) -> Moment {
+        // Strictly after: a fence asked in the very nanosecond in which the read began may have been answered before
+        // it, on a clock too coarse to tell.
+        let just_after = self.begun.plus(Duration::from_nanos(1));
+        match self.level {
+            _ if self.afresh => just_after,
+            Level::Strong => just_after,
+            Level::Bounded(limit) => now.minus(limit),
+            Level::Session | Level::Any => Moment::ZERO,
+        }
+    }
+
+    /// Whether an answer that is less may be given if the contract says so. Whoever asks for strong, or shows a token,
+    /// has a reason.
+    pub(super) fn may_degrade(&self, contract: &Contract) -> bool {
+        !contract.critical
+            && !self.afresh
+            && self.token.is_none()
+            && !matches!(self.level, Level::Strong | Level::Session)
+    }
+}
+
+impl<V> Look<V> {
+    /// Whether the entry reflects everything up to `token` on its own tags.
+    fn reaches(&self, token: Position) -> bool {
+        if !self.logged || self.verdict == Verdict::Void(Void::OtherEpoch) {
+            return false;
+        }
+        let current = matches!(self.verdict, Verdict::Current { .. }) && self.sight.position().reaches(token);
+        current || Position { epoch: self.sight.epoch, at: self.entry.proven() }.reaches(token)
+    }
+}
+
+/// The next step of a read, given what memory holds. Pure, so that every case can be tested by itself.
+///
+/// `log_usable` is false where there is no log, or it is known to be down: then no fence can help.
+pub(super) fn weigh<V>(
+    look: Option<&Look<V>>,
+    need: &Need,
+    contract: &Contract,
+    log_usable: bool,
+    now: Moment,
+) -> Step {
+    let Some(look) = look else { return Step::Fill(Event::MissCold) };
+    let reached = need.token.is_none_or(|token| look.reaches(token));
+    let fresh = look.as_of >= need.floor(now);
+    let grace = match contract.refresh {
+        Refresh::WhileRevalidate(grace) => Some(grace),
+        Refresh::Early | Refresh::None => None,
+    };
+    match look.verdict {
+        Verdict::Void(_) => match need.level {
+            Level::Any if reached && !look.entry.is_expired(now) => Step::ServeAndRefresh,
+            _ => Step::Fill(Event::MissVoid),
+        },
+        Verdict::Outdated(_) => {
+            let tolerated =
+                need.level == Level::Any || grace.is_some_and(|grace| now.since(look.as_of) <= grace);
+            if tolerated && fresh && reached && !look.entry.is_expired(now) {
+                Step::ServeAndRefresh
+            } else {
+                Step::Fill(Event::MissOutdated)
+            }
+        }
+        Verdict::Current { .. } => {
+            if let Some(end) = look.entry.expires_at()
+                && now >= end
+            {
+                let tolerated = grace.is_some_and(|grace| now.since(end) <= grace);
+                return if tolerated && fresh && reached {
+                    Step::ServeAndRefresh
+                } else {
+                    Step::Fill(Event::MissExpired)
+                };
+            }
+            match (reached, fresh, log_usable) {
+                (true, true, _) => Step::Serve,
+                (false, _, true) => Step::Fence(Event::FenceSession),
+                (true, false, true) if need.level == Level::Strong => Step::Fence(Event::FenceStrong),
+                (true, false, true) => Step::Fence(Event::FenceBound),
+                (_, _, false) => Step::Fill(Event::MissBound),
+            }
+        }
+    }
+}
+
+impl<V: Clone> Clone for Look<V> {
+    fn clone(&self) -> Self {
+        let entry = self.entry.clone();
+        Self { entry, sight: self.sight, verdict: self.verdict, as_of: self.as_of, logged: self.logged }
+    }
+}
+
+#[cfg(test)]
+mod tests;
