@@ -1,5 +1,5 @@
-//! `candor demo`: a shop in SQLite, a second process that writes to it, and the same keys read through a TTL cache,
-//! through cache-aside, and through Candor at each level, side by side. Every answer is checked against the truth.
+//! `candor demo`: a shop in SQLite, a second process that writes to it, and the same keys read without a cache, through a
+//! TTL cache, through cache-aside, and through Candor at each level, side by side. Every answer is checked against the truth.
 //!
 //! Nothing is scripted: the competitors are what teams write, with a time to live, single-flight loads and (for
 //! cache-aside) a delete after every write of the application. The figures are what happened on this machine.
@@ -65,6 +65,13 @@ pub(crate) fn run(args: &DemoArgs, json: bool) -> ExitCode {
 }
 
 fn demonstrate(args: &DemoArgs, json: bool) -> Result<(), Trouble> {
+    if !args.no_serve && !args.http.ip().is_loopback() {
+        let address = args.http;
+        return Err(format!(
+            "the demonstration has no access control and only listens on loopback, not on {address}"
+        )
+        .into());
+    }
     let folder = shop::Folder::new()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

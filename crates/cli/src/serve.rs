@@ -81,7 +81,7 @@ async fn serve(config: &Config, gate: Gate, terminal: &Terminal) -> Outcome {
         () = orders => false,
     };
     if terminal.is_json() {
-        terminal.json(&json!({ "event": "stopped", "drained": drained }));
+        terminal.banner(json!({ "event": "stopped", "drained": drained }));
     }
     if drained {
         terminal.note("stopped; every request was answered");
@@ -94,7 +94,7 @@ async fn serve(config: &Config, gate: Gate, terminal: &Terminal) -> Outcome {
 fn announce(config: &Config, address: SocketAddr, terminal: &Terminal) {
     if terminal.is_json() {
         let views: Vec<&str> = config.views.iter().map(|view| &*view.name).collect();
-        terminal.json(&json!({ "event": "listening", "http": format!("http://{address}"), "views": views }));
+        terminal.banner(json!({ "event": "listening", "http": format!("http://{address}"), "views": views }));
         return;
     }
     let paint = terminal.paint();
@@ -110,18 +110,18 @@ fn announce(config: &Config, address: SocketAddr, terminal: &Terminal) {
         let name = paint.name(&format!("{:width$}", view.name));
         text.push_str(&format!("  {name}  {path}  {}\n", paint.dim(&view.contract.level.to_string())));
     }
-    terminal.out(text.trim_end());
+    terminal.banner(text.trim_end());
 }
 
 fn ready(service: &Service, terminal: &Terminal) {
     let logs = service.sources().iter().filter(|source| source.is_logged()).count();
     if terminal.is_json() {
-        return terminal.json(&json!({ "event": "ready", "logs": logs }));
+        return terminal.banner(json!({ "event": "ready", "logs": logs }));
     }
     let what = if logs == 0 {
         "no source has a log to follow".to_owned()
     } else {
         format!("{} followed", count(logs, "log"))
     };
-    terminal.out(format!("{} {what}; stop with Ctrl-C", terminal.paint().good("ready:")));
+    terminal.banner(format!("{} {what}; stop with Ctrl-C", terminal.paint().good("ready:")));
 }

@@ -67,6 +67,12 @@ impl Terminal {
         }
     }
 
+    /// The same for a program that goes on without its reader: a service does not end because nobody reads its banner.
+    pub(crate) fn banner(&self, text: impl Display) {
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
     /// A value as it came; on a screen without what would move the cursor, which JSON does not always escape.
     pub(crate) fn value(&self, text: &str) {
         if io::stdout().is_terminal() { self.out(plain(text)) } else { self.out(text) }
@@ -80,7 +86,8 @@ impl Terminal {
     /// What a person may want to know besides; nothing with `--quiet`.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.quiet {
-            eprintln!("{text}");
+            // Who closed the other end does not want to know.
+            let _ = writeln!(io::stderr(), "{text}");
         }
     }
 }

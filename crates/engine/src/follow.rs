@@ -294,8 +294,9 @@ impl Follower {
 
 impl Shared {
     fn close(&self) {
+        let mut state = self.state.lock();
         self.closing.send_replace(true);
-        self.known.forget(self.state.lock().registered.take());
+        self.known.forget(state.registered.take());
     }
 
     fn set_status(&self, status: FeedStatus) {
@@ -361,6 +362,8 @@ impl Shared {
             match &answer {
                 Ok(fence) => {
                     let mut state = self.state.lock();
+                    // A fence of a log that was left is never reached; it must not stand in the way of later ones.
+                    state.unproven.retain(|older| older.position.epoch.log == fence.position.epoch.log);
                     state.unproven.truncate(1);
                     state.unproven.push_back(*fence);
                     drop(state);
@@ -474,9 +477,13 @@ impl Shared {
     }
 
     fn register(&self, log: LogId) {
-        let before = self.state.lock().registered.replace(log);
+        let mut state = self.state.lock();
+        // Whoever has closed has forgotten its log, and learns none any more.
+        if *self.closing.borrow() {
+            return;
+        }
         self.known.learn(log);
-        self.known.forget(before);
+        self.known.forget(state.registered.replace(log));
     }
 }
 

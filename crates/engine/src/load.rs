@@ -79,6 +79,11 @@ pub(crate) struct Interest {
 pub(crate) struct Interested(Arc<Interest>);
 
 impl Interest {
+    /// Whether anybody beside the flight itself waits.
+    pub(crate) fn is_wanted_by_others(&self) -> bool {
+        self.readers.load(Ordering::Acquire) > 1
+    }
+
     pub(crate) fn take(self: &Arc<Self>) -> Interested {
         self.readers.fetch_add(1, Ordering::AcqRel);
         Interested(Arc::clone(self))

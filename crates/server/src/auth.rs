@@ -148,6 +148,21 @@ impl Caller {
         })
     }
 
+    /// Whether every view may be read; what concerns all of them asks for that.
+    ///
+    /// # Errors
+    ///
+    /// Forbidden if the token lists its views one by one.
+    pub fn may_read_all(&self) -> Result<(), Refusal> {
+        if self.grant.all_views {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden {
+            message: format!("the token `{}` may not ask for what concerns all views", self.name()),
+            mend: "give the token views = [\"*\"], or ask with one that has it".into(),
+        })
+    }
+
     /// Whether the action is allowed.
     ///
     /// # Errors

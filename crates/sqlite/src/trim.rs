@@ -116,7 +116,11 @@ impl Trimmer {
             };
             let end = to.min(oldest + options.batch_rows.max(1) - 1) as i64;
             let batch = connection.unchecked_transaction()?;
-            let rows = batch.execute("DELETE FROM candor_changes WHERE seq <= ?1", [end])?;
+            // Never the newest row, also if a backup was restored since the limit was worked out.
+            let rows = batch.execute(
+                "DELETE FROM candor_changes WHERE seq <= ?1 AND seq < (SELECT max(seq) FROM candor_changes)",
+                [end],
+            )?;
             batch.execute("UPDATE candor_log SET trimmed_to = max(trimmed_to, ?1)", [end])?;
             batch.commit()?;
             *removed += rows as u64;

@@ -90,7 +90,7 @@ pub(super) fn weigh<V>(
     };
     match look.verdict {
         Verdict::Void(_) => match need.level {
-            Level::Any if reached && !look.entry.is_expired(now) => Step::ServeAndRefresh,
+            Level::Any if fresh && reached && !look.entry.is_expired(now) => Step::ServeAndRefresh,
             _ => Step::Fill(Event::MissVoid),
         },
         Verdict::Outdated(_) => {

@@ -2,10 +2,14 @@
 //!
 //! Loopback keeps out other machines, but not the browser on this one: a page from anywhere may send requests to
 //! 127.0.0.1, and with a name of its own that resolves there it may read the answers (DNS rebinding). So an open door
-//! also looks at whom the request was addressed to ([`is_local_host`]). The same check notices a proxy that exposes the
-//! door to the world under a public name.
+//! also looks at whom the request was addressed to ([`is_local_host`]). A proxy on this machine that makes requests in its
+//! own name is indistinguishable from a program here: behind a proxy, configure tokens. Proxies that say what they are
+//! ([`FORWARDED_BY`]) are refused.
 
 use std::net::{IpAddr, SocketAddr};
+
+/// Headers by which a proxy says that it asks for somebody else. None is sent by a client on its own behalf.
+pub const FORWARDED_BY: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
 
 /// An open door on an address that other machines reach.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -46,10 +46,14 @@ pub fn complete(
     };
     let subject = subject.ok_or_else(|| KeyRefusal::NoSubject { view: query.name.clone() })?.as_str();
     // Told apart from the request's own faults, whose message would speak of the subject as if it had been given.
-    column
-        .kind
-        .parse(subject)
-        .map_err(|error| KeyRefusal::WrongSubject { view: query.name.clone(), why: error.to_string() })?;
+    let wrong = |why: String| KeyRefusal::WrongSubject { view: query.name.clone(), why };
+    let value = column.kind.parse(subject).map_err(|error| wrong(error.to_string()))?;
+    // `7` and `007` are two subjects to whoever names them, and would be one key.
+    if value.to_string() != subject {
+        return Err(wrong(format!(
+            "`{subject}` is another way to write `{value}`, and so not a subject's own name"
+        )));
+    }
     let others: Vec<&str> = query
         .key
         .iter()
@@ -74,6 +78,22 @@ pub fn complete(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_ways_to_write_one_value_are_not_two_subjects_with_one_entry() {
+        for (kind, subject, accepted) in [
+            (KeyType::Int8, "7", true),
+            (KeyType::Int8, "007", false),
+            (KeyType::Int8, "-0", false),
+            (KeyType::Uuid, "0f8fad5b-d9cb-469f-a165-70867728950e", true),
+            (KeyType::Uuid, "0F8FAD5B-D9CB-469F-A165-70867728950E", false),
+            (KeyType::Bool, "t", false),
+        ] {
+            let query = query(&[("subject", kind)]);
+            let key = complete(&query, Some(0), &[] as &[&str], Some(&Subject::new(subject).unwrap()));
+            assert_eq!(key.is_ok(), accepted, "{subject}: {key:?}");
+        }
+    }
     use candor_core::{KeyColumn, KeyType, ProofKind, Rows};
 
     fn query(columns: &[(&str, KeyType)]) -> ViewQuery {

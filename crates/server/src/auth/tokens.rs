@@ -37,6 +37,11 @@ impl Tokens {
     /// Bytes a token from the environment must have at least: what cannot be guessed.
     pub const TOKEN_BYTES_MIN: usize = 16;
 
+    /// Whether a token may act for subjects other than its own.
+    pub fn any_may_impersonate(&self) -> bool {
+        self.0.iter().any(|(_, grant)| grant.may_impersonate)
+    }
+
     /// Reads a tokens file. `views` are the declared views: a token for any other is a mistake.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ pub(crate) struct Dress {
     pub(crate) subject_header: Option<HeaderName>,
 }
 
+/// The most bytes of one multi-get's answer: a thousand keys may each have megabytes.
+const MANY_BYTES_MAX: usize = 64 << 20;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Dress {
@@ -79,9 +81,14 @@ impl Dress {
         demand: &Demand,
         keys: &[Vec<&str>],
         answers: &[ServedAnswer],
-    ) -> Response<Bytes> {
+    ) -> Result<Response<Bytes>, Problem> {
         let size: usize =
             answers.iter().map(|answer| answer.value().map_or(0, |json| json.as_bytes().len()) + 160).sum();
+        if size > MANY_BYTES_MAX {
+            let detail =
+                format!("the answers have {size} bytes together; at most {MANY_BYTES_MAX} are given at once");
+            return Err(Problem::new(Kind::BadRequest, detail, "ask for fewer keys at once"));
+        }
         let mut body = Vec::with_capacity(size);
         let mut session = demand.token.clone().unwrap_or_default();
         body.extend_from_slice(b"{\"answers\":[");
@@ -111,7 +118,7 @@ impl Dress {
         body.push(b'}');
         let mut response = json(StatusCode::OK, body.into());
         self.put_session(response.headers_mut(), &session);
-        response
+        Ok(response)
     }
 
     /// The response to a fence.

@@ -34,6 +34,11 @@ impl Gate {
         let Some(auth) = &config.server.auth else { return Ok(Self::Open) };
         let views: Vec<&str> = config.views.iter().map(|view| &*view.name).collect();
         let tokens = Tokens::read(&auth.tokens_file, &views, environment)?;
+        if auth.subject_header.is_none() && tokens.any_may_impersonate() {
+            tracing::warn!(
+                "a token may act for other subjects, but [server] auth names no subject_header to say for whom"
+            );
+        }
         Ok(Self::Tokens { tokens, subject_header: auth.subject_header.clone() })
     }
 
@@ -99,6 +104,9 @@ fn admit_local(uri: &Uri, headers: &HeaderMap) -> Result<Caller, Problem> {
     if uri.authority().is_some_and(|authority| !exposure::is_local_host(authority.as_str())) {
         return refuse("the request was addressed to another host");
     }
+    if exposure::FORWARDED_BY.iter().any(|name| headers.contains_key(*name)) {
+        return refuse("the request comes through a proxy, so from somebody unknown");
+    }
     // Every value has to be local: which of several a proxy would believe is not ours to guess.
     let is_local = |value: &http::HeaderValue| value.to_str().is_ok_and(exposure::is_local_host);
     if !headers.get_all(HOST).iter().all(is_local) {
@@ -138,6 +146,15 @@ mod tests {
 
     const WEB: (&str, &[u8]) = ("authorization", b"Bearer a long token of web");
     const ALICE: (&str, &[u8]) = ("authorization", b"bEARER  a long token of alice ");
+
+    #[test]
+    fn an_open_door_refuses_what_a_proxy_brings() {
+        assert!(admit(&Gate::Open, &[("host", b"127.0.0.1:7070")]).is_ok());
+        for name in exposure::FORWARDED_BY {
+            let refused = admit(&Gate::Open, &[("host", b"127.0.0.1:7070"), (name, b"203.0.113.7")]);
+            assert_eq!(refused.unwrap_err(), Kind::Forbidden, "{name}");
+        }
+    }
 
     #[test]
     fn a_known_token_is_let_in_and_nothing_else() {

@@ -172,7 +172,7 @@ impl Door {
             Ok(answers) => {
                 let written: Vec<Vec<&str>> =
                     asked.keys.iter().map(|key| key.iter().map(|raw| raw.get()).collect()).collect();
-                Ok(self.dress.many(&demand.each, &written, &answers))
+                self.dress.many(&demand.each, &written, &answers)
             }
             Err(error) => {
                 let problem = failure::of_read(view, self.service.source_of(view), &error.error);
@@ -224,14 +224,11 @@ impl Door {
                 return Err(bad(detail));
             }
             (None, None, Some(tags)) => {
+                // A tag knows no view: whoever names one ends entries of all of them.
+                caller.may_read_all()?;
                 let tags = tags.iter().map(|tag| TagName::parse(tag)).collect::<Result<Vec<_>, _>>();
                 let concerned = self.service.invalidate_tags(&tags.map_err(bad)?);
-                // What the caller may not read it is not told of.
-                concerned
-                    .into_iter()
-                    .map(ServedView::name)
-                    .filter(|name| caller.may_read(name).is_ok())
-                    .collect()
+                concerned.into_iter().map(ServedView::name).collect()
             }
             _ => return Err(bad("either a view with a key, or tags".into())),
         };
@@ -251,12 +248,13 @@ impl Door {
         Ok(json(StatusCode::OK, told.to_string().into()))
     }
 
-    /// `GET /readyz`. Whoever is let in is told why not.
+    /// `GET /readyz`. Whoever may read everything is told why not; the reasons name sources and files.
     fn ready(&self, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
         let reasons = self.service.unready();
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let mut told = serde_json::json!({ "ready": reasons.is_empty() });
-        if !reasons.is_empty() && self.gate.admit(uri, headers).is_ok() {
+        let operates = self.gate.admit(uri, headers).is_ok_and(|caller| caller.may_read_all().is_ok());
+        if !reasons.is_empty() && operates {
             let reason = |reason: &crate::service::Unready| serde_json::json!({ "source": reason.source, "why": reason.why });
             told["reasons"] = reasons.iter().map(reason).collect();
         }
@@ -265,7 +263,8 @@ impl Door {
 
     /// `GET /metrics`.
     fn metrics(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
-        self.gate.admit(uri, headers)?;
+        // Every view and source is in it.
+        self.gate.admit(uri, headers)?.may_read_all()?;
         let text = metrics::render(&self.service, &self.figures).map_err(|_| failure::internal())?;
         let mut response = json(StatusCode::OK, text.into());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT));

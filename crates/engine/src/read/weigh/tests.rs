@@ -115,6 +115,17 @@ fn a_void_entry_is_at_most_a_hint() {
 }
 
 #[test]
+fn a_session_without_positions_takes_nothing_from_before_it_began() {
+    let afresh = Need { afresh: true, ..need(Level::Any) };
+    let before = NOW.since(afresh.begun) + TEN;
+    for verdict in [CURRENT, outdated(), Verdict::Void(Void::Forgotten), Verdict::Void(Void::OtherEpoch)] {
+        let look = Look { logged: false, ..look(verdict, before) };
+        let step = weigh(Some(&look), &afresh, &Contract::default(), false, NOW);
+        assert!(matches!(step, Step::Fill(_)), "{verdict:?}: {step:?}");
+    }
+}
+
+#[test]
 fn an_ended_entry_is_filled_unless_the_contract_gives_it_grace() {
     let end = look(CURRENT, TEN).entry.expires_at().unwrap();
     let fill = Step::Fill(Event::MissExpired);
