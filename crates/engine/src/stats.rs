@@ -5,7 +5,7 @@
 //! share the last one with atomic additions.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const SLOTS: usize = 64;
 const SHARED: usize = SLOTS - 1;
@@ -55,8 +55,6 @@ impl<const N: usize> Counters<N> {
 /// Which slots are taken, one bit each. The shared one is never taken.
 static TAKEN: AtomicU64 = AtomicU64::new(1 << SHARED);
 const _: () = assert!(SLOTS == 64, "one bit per slot");
-/// How many threads ever had to share; for curiosity in a debugger.
-static SHARING: AtomicUsize = AtomicUsize::new(0);
 
 struct Lease(usize);
 
@@ -66,7 +64,6 @@ impl Lease {
         loop {
             let free = (!taken).trailing_zeros() as usize;
             if free >= SHARED {
-                SHARING.fetch_add(1, Ordering::Relaxed);
                 return Self(SHARED);
             }
             match TAKEN.compare_exchange_weak(taken, taken | 1 << free, Ordering::AcqRel, Ordering::Acquire) {

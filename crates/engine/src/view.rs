@@ -1,7 +1,7 @@
 //! A view at run time: its contract and what is counted about it.
 
 use crate::stats::{Counters, Histogram};
-use candor_core::{Contract, Degraded, Origin, Receipt};
+use candor_core::{Contract, Origin, Receipt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -158,13 +158,8 @@ impl Figures {
             self.bounds.count(bound);
         }
         if receipt.degraded.is_some() {
-            self.degraded(receipt.degraded);
+            self.event(Event::Degraded);
         }
-    }
-
-    #[cold]
-    fn degraded(&self, _: Option<Degraded>) {
-        self.event(Event::Degraded);
     }
 }
 
