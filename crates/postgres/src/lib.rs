@@ -1,0 +1,38 @@
+//! PostgreSQL as a source and a log.
+//!
+//! Postgres keeps the log itself: the write-ahead log, read here through logical decoding. Whoever writes (another
+//! service, psql, a migration), the change arrives if it committed. It can arrive *before* it is visible to new snapshots,
+//! so every fill brings its snapshot along, and only the snapshot decides.
+//!
+//! ```text
+//!  writers ──► tables ──► write-ahead log ──► walsender ──pgoutput──► session ─► decoder ─► log task ─► feeds
+//!                │                                                                             ▲
+//!                │ one statement                             insert position, keepalive asked  │
+//!                ▼                                                                             │
+//!  fills ◄── pool: value, snapshot, insert position, tags                        fence ────────┘
+//! ```
+//!
+//! Where to look: `postgres` is the handle; `log` and `visibility` are the truth path, `session` and `pgoutput` carry it;
+//! `pool` and `fill` are the read path; `derive` and `catalog` say what a view depends on; `setup` and `status` are for
+//! the people who run it.
+
+mod canonical;
+mod catalog;
+mod connect;
+mod derive;
+mod facets;
+mod fault;
+mod fill;
+mod identity;
+mod lsn;
+pub mod options;
+mod pgoutput;
+mod pool;
+mod refuse;
+mod session;
+mod setup;
+pub mod status;
+mod view;
+
+pub use lsn::Lsn;
+pub use options::PostgresOptions;

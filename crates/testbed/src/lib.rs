@@ -1,0 +1,1 @@
+//! Private servers for tests: real ones, on free ports, in temporary folders, gone when dropped.
