@@ -33,6 +33,7 @@ mod session;
 mod setup;
 pub mod status;
 mod view;
+mod visibility;
 
 pub use lsn::Lsn;
 pub use options::PostgresOptions;
