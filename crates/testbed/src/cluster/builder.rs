@@ -16,6 +16,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("max_wal_senders", "10"),
     ("max_replication_slots", "10"),
     ("max_connections", "60"),
+    // A connection that came while the server stops, and says nothing, holds the stop up for so long.
+    ("authentication_timeout", "5s"),
     ("shared_buffers", "16MB"),
     ("autovacuum", "on"),
     ("logging_collector", "off"),

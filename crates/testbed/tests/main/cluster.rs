@@ -6,8 +6,7 @@ use candor_testbed::{Cluster, Mode};
 fn a_new_server_answers_on_its_port_and_logs_logically() {
     let cluster = Cluster::start();
     assert_eq!(cluster.psql("SHOW wal_level; SELECT 1, NULL, 'a'"), "logical\n1||a");
-    let through_tcp = std::net::TcpStream::connect(cluster.address());
-    assert!(through_tcp.is_ok());
+    assert!(std::net::TcpStream::connect(cluster.address()).is_ok());
     cluster.restart();
     cluster.stop(Mode::Immediate);
     assert!(cluster.try_psql("SELECT 1").is_err());
