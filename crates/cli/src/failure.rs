@@ -156,8 +156,13 @@ impl Failure {
     /// Says it: for people on stderr, with `--json` as JSON on stdout.
     pub(crate) fn tell(&self, terminal: &Terminal) {
         if terminal.is_json() {
-            terminal.json(&self.json());
+            terminal.json(&json!({ "error": self.json() }));
         }
+        self.tell_people(terminal);
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn tell_people(&self, terminal: &Terminal) {
         let paint = terminal.err();
         match &self.complaints {
             Some(complaints) => {
@@ -178,7 +183,8 @@ impl Failure {
         }
     }
 
-    fn json(&self) -> Value {
+    /// What stands under `error`.
+    pub(crate) fn json(&self) -> Value {
         let mut error = json!({
             "code": self.code as u8,
             "kind": self.code.word(),
@@ -189,7 +195,7 @@ impl Failure {
         if let Some(complaints) = &self.complaints {
             error["complaints"] = complaints.list().iter().map(complaint).collect();
         }
-        json!({ "error": error })
+        error
     }
 }
 

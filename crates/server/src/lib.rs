@@ -32,7 +32,7 @@ mod load;
 mod metrics;
 pub mod service;
 
-pub use assembly::Prepared;
+pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
 pub use config::{Complaints, Config, Environment, process_environment};
 pub use entry::{EntryKey, Json};
 pub use http::Gate;
