@@ -11,7 +11,7 @@ use candor_core::port::{Fault, SourceError};
 use candor_server::auth::key::KeyRefusal;
 use candor_server::config::Complaint;
 use candor_server::http::{Kind, Problem};
-use candor_server::{Complaints, ListenError};
+use candor_server::{AskError, Complaints, ListenError};
 use serde_json::{Value, json};
 
 /// How a command ends.
@@ -219,6 +219,15 @@ impl From<Problem> for Failure {
 impl From<KeyRefusal> for Failure {
     fn from(refusal: KeyRefusal) -> Self {
         Problem::from(refusal).into()
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => Problem::from(refusal).into(),
+            AskError::Failed { error, .. } => Self::of_read(&error),
+        }
     }
 }
 
