@@ -279,13 +279,17 @@ impl Service {
             }
             tags.sort_unstable();
             tags.dedup();
+            whole.dedup();
             // First what is being loaded, then what is kept: whatever begins in between has seen the change.
             source.cache.invalidate_tags(&tags);
             if !whole.is_empty() {
                 self.inner.memory.retain(&mut |key, _| !whole.contains(&key.view()));
             }
         }
-        self.inner.views.iter().filter(|view| concerned.contains(&view.index)).collect()
+        let concerned: Vec<_> =
+            self.inner.views.iter().filter(|view| concerned.contains(&view.index)).collect();
+        concerned.iter().for_each(|view| view.cache.view().invalidated());
+        concerned
     }
 
     /// The life of an entry.
