@@ -1,8 +1,10 @@
 //! `candor check`: every view held against its live source.
 //!
 //! ```text
-//! candor.toml ─► Prepared (sources open, views held) ─► report ─► human, or json
+//! candor.toml ─► survey (sources open, views held) ─► report ─► human, or json
 //! ```
+//!
+//! A source that cannot be reached hides nothing of the others: its views are *unchecked*, and the command fails.
 //!
 //! The shape of the JSON is described in [`json`].
 
@@ -13,7 +15,7 @@ mod report;
 
 use crate::args::Global;
 use crate::exit::Code;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::start;
 use crate::terminal::Terminal;
 use clap::Args;
@@ -28,7 +30,8 @@ Examples:
   candor check user cart              only these views
   candor check --json | jq '.views[] | select(.verdict != \"holds\") | .findings'
 
-Exits with 1 if a view is refused or the change log is missing or incomplete.";
+Exits with 1 if a view is refused or the change log is missing or incomplete, and with 4 if a source cannot \
+be reached; what the other sources say is reported all the same.";
 
 /// What `candor check` takes.
 #[derive(Args, Debug)]
@@ -43,14 +46,19 @@ pub(crate) async fn run(global: &Global, args: &CheckArgs, terminal: &Terminal) 
     let names: Vec<&str> = config.views.iter().map(|view| &*view.name).collect();
     if let Some(unknown) = args.views.iter().find(|name| !names.contains(&name.as_str())) {
         let what = format!("there is no view `{unknown}`");
-        return Err(crate::failure::Failure::usage(what, start::known("views", &names)));
+        return Err(Failure::usage(what, start::known("views", &names)));
     }
-    let prepared = start::prepared(&config, terminal).await?;
-    let report = Report::of(&config, &prepared, &args.views).await?;
+    let survey = start::surveyed(&config, terminal).await;
+    let report = Report::of(&config, &survey, &args.views).await;
+    let failure = report.failure();
     if terminal.is_json() {
-        terminal.json(&json::render(&report));
+        terminal.json(&json::render(&report, failure.as_ref()));
     } else {
         terminal.out(human::render(&report, terminal.paint()));
+    }
+    if let Some(failure) = failure {
+        failure.tell_people(terminal);
+        return Ok(failure.code);
     }
     Ok(if report.is_sound() { Code::Ok } else { Code::No })
 }

@@ -8,9 +8,10 @@ use crate::progress::Progress;
 use crate::reply::{Answer, Reply};
 use crate::start;
 use crate::terminal::Terminal;
+use candor_core::Demand;
 use candor_server::auth::key::KeyRefusal;
-use candor_server::http::{Kind, demand, receipt_json};
-use candor_server::{Config, EntryKey, ServedAnswer, ServedView, Service};
+use candor_server::http::{demand, receipt_json};
+use candor_server::{Config, EntryKey, ServedAnswer, ServedView, Service, session_of};
 use serde_json::value::RawValue;
 
 /// What JSON says in place of a server's address.
@@ -37,9 +38,9 @@ impl Embedded {
         let key = self.key(view, parts)?;
         let contract = view.cache().view().contract();
         let demand = demand::one(&ask.headers()?, contract, self.config.server.session_secret.as_ref())?;
-        let answer = self.service.read(view, &key, demand).await;
+        let answer = self.service.read(view, &key, demand.clone()).await;
         let answer = answer.map_err(|error| Failure::of_read(&error))?;
-        self.reply(&[parts.to_vec()], &[answer])
+        self.reply(&demand, &[parts.to_vec()], &[answer])
     }
 
     pub(crate) async fn get_many(
@@ -49,21 +50,13 @@ impl Embedded {
         is_snapshot: bool,
     ) -> Result<Reply, Failure> {
         let view = self.view(ask.view)?;
-        if is_snapshot && !view.is_logged() {
-            let detail = format!(
-                "the view `{}` has no log behind it, so nothing shows that answers hold together",
-                ask.view
-            );
-            return Err(Failure::of_problem(Kind::BadLevel, detail, "read the keys at another level"));
-        }
         let entries = keys.iter().map(|parts| self.key(view, parts)).collect::<Result<Vec<_>, _>>()?;
         let contract = view.cache().view().contract();
         let secret = self.config.server.session_secret.as_ref();
         let demand =
             demand::many(is_snapshot.then_some("snapshot"), None, &ask.headers()?, contract, secret)?;
-        let answers = self.service.read_many(view, &entries, demand.each, is_snapshot).await;
-        let answers = answers.map_err(|many| Failure::of_read(&many.error))?;
-        self.reply(keys, &answers)
+        let answers = self.service.read_many(view, &entries, demand.each.clone(), is_snapshot).await;
+        self.reply(&demand.each, keys, &answers?)
     }
 
     pub(crate) async fn fence(&self, name: &str) -> Result<String, Failure> {
@@ -71,14 +64,7 @@ impl Embedded {
             let names: Vec<&str> = self.service.sources().iter().map(|source| source.name()).collect();
             Failure::usage(format!("there is no source `{name}`"), start::known("sources", &names))
         })?;
-        if !source.is_logged() {
-            return Err(Failure::of_problem(
-                Kind::BadLevel,
-                format!("no view of `{name}` is proven by a log, so it gives no session tokens"),
-                "nothing to mend here: there is no position to wait for",
-            ));
-        }
-        let token = self.service.fence(source).await.map_err(|error| Failure::of_read(&error))?;
+        let token = self.service.fence(source).await?;
         Ok(token.encode(self.config.server.session_secret.as_ref()))
     }
 
@@ -99,13 +85,14 @@ impl Embedded {
         })
     }
 
-    fn reply(&self, keys: &[Vec<String>], served: &[ServedAnswer]) -> Result<Reply, Failure> {
-        let mut session = candor_core::SessionToken::default();
+    fn reply(
+        &self,
+        demand: &Demand,
+        keys: &[Vec<String>],
+        served: &[ServedAnswer],
+    ) -> Result<Reply, Failure> {
         let mut answers = Vec::with_capacity(served.len());
         for (key, answer) in keys.iter().zip(served) {
-            for position in answer.session().positions() {
-                session.observe(*position);
-            }
             let value = answer.value().map(|json| {
                 let text = String::from_utf8_lossy(json.as_bytes()).into_owned();
                 RawValue::from_string(text)
@@ -118,6 +105,7 @@ impl Embedded {
             answers.push(Answer { key: key.clone(), value: value.transpose()?, receipt });
         }
         let secret = self.config.server.session_secret.as_ref();
+        let session = session_of(demand, served);
         let session = (!session.is_empty()).then(|| session.encode(secret));
         Ok(Reply { asked: HERE.to_owned(), answers, session })
     }

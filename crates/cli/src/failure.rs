@@ -11,7 +11,7 @@ use candor_core::port::{Fault, SourceError};
 use candor_server::auth::key::KeyRefusal;
 use candor_server::config::Complaint;
 use candor_server::http::{Kind, Problem};
-use candor_server::{Complaints, ListenError};
+use candor_server::{AskError, Complaints, ListenError};
 use serde_json::{Value, json};
 
 /// How a command ends.
@@ -156,8 +156,13 @@ impl Failure {
     /// Says it: for people on stderr, with `--json` as JSON on stdout.
     pub(crate) fn tell(&self, terminal: &Terminal) {
         if terminal.is_json() {
-            terminal.json(&self.json());
+            terminal.json(&json!({ "error": self.json() }));
         }
+        self.tell_people(terminal);
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn tell_people(&self, terminal: &Terminal) {
         let paint = terminal.err();
         match &self.complaints {
             Some(complaints) => {
@@ -178,7 +183,8 @@ impl Failure {
         }
     }
 
-    fn json(&self) -> Value {
+    /// What stands under `error`.
+    pub(crate) fn json(&self) -> Value {
         let mut error = json!({
             "code": self.code as u8,
             "kind": self.code.word(),
@@ -189,7 +195,7 @@ impl Failure {
         if let Some(complaints) = &self.complaints {
             error["complaints"] = complaints.list().iter().map(complaint).collect();
         }
-        json!({ "error": error })
+        error
     }
 }
 
@@ -213,6 +219,15 @@ impl From<Problem> for Failure {
 impl From<KeyRefusal> for Failure {
     fn from(refusal: KeyRefusal) -> Self {
         Problem::from(refusal).into()
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => Problem::from(refusal).into(),
+            AskError::Failed { error, .. } => Self::of_read(&error),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use crate::terminal::Terminal;
 use candor_core::ViewQuery;
 use candor_server::config::{Complaint, SourceDeclaration, SourceKind};
-use candor_server::{Config, Prepared, Service, process_environment};
+use candor_server::{Config, Prepared, Service, Survey, process_environment};
 use candor_sqlite::{Sqlite, SqliteOptions};
 use std::path::Path;
 use std::time::Duration;
@@ -43,9 +43,19 @@ pub(crate) fn config(global: &Global) -> Result<Config, Failure> {
 
 /// Opens every source and holds every view against it.
 pub(crate) async fn prepared(config: &Config, terminal: &Terminal) -> Result<Prepared, Failure> {
-    let views = crate::terminal::count(config.views.len(), "view");
-    let _progress = Progress::begin(terminal, format!("holding {views} against the sources"));
+    let _progress = holding(config, terminal);
     Prepared::open(config).await.map_err(Failure::sources)
+}
+
+/// The same as far as it goes.
+pub(crate) async fn surveyed(config: &Config, terminal: &Terminal) -> Survey {
+    let _progress = holding(config, terminal);
+    Survey::of(config).await
+}
+
+fn holding(config: &Config, terminal: &Terminal) -> Progress {
+    let views = crate::terminal::count(config.views.len(), "view");
+    Progress::begin(terminal, format!("holding {views} against the sources"))
 }
 
 /// A running service.

@@ -179,7 +179,10 @@ where
         self.shared.tier.remove(key);
     }
 
-    /// Drops everything that depends on any of these tags. Where the source has a log this looks at every entry.
+    /// Drops everything that depends on any of these tags. Where the source has a log this looks at every entry once,
+    /// and finds each of its tags among the named ones by halving.
+    ///
+    /// Counted for this view. Others of the same source lose entries as well; [`View::invalidated`] counts for them.
     pub fn invalidate_tags(&self, tags: &[Tag]) {
         self.view.figures().event(Event::Invalidated);
         if !self.shared.follower.has_log() {
@@ -187,7 +190,11 @@ where
         }
         self.shared.invalidations.fetch_add(1, Ordering::AcqRel);
         self.shared.flights.doom_all();
-        self.shared.tier.retain(&mut |_, entry| !entry.tags().iter().any(|tag| tags.contains(tag)));
+        let mut named = tags.to_vec();
+        named.sort_unstable();
+        self.shared
+            .tier
+            .retain(&mut |_, entry| !entry.tags().iter().any(|tag| named.binary_search(tag).is_ok()));
     }
 
     /// Everything known of a key.

@@ -71,11 +71,11 @@ where
     pub(crate) async fn fill(&self, flight: &Arc<Flight<K, V>>) -> Outcome<V> {
         // A refresh is wanted although nobody waits for it.
         let _wanted = (flight.priority == Priority::Refresh).then(|| flight.interest.take());
-        let mut turn = self.limiter.acquire(flight.priority).await;
+        let mut turn = self.limiter.acquire(&flight.urgency).await;
         if turn.is_err() && flight.interest.is_wanted_by_others() && flight.priority == Priority::Refresh {
-            // Readers have joined what was queued as a refresh, and a refresh gives way to readers: they get a
-            // reader's turn.
-            turn = self.limiter.acquire(Priority::Reader).await;
+            // Readers have joined what began as a refresh, so not all of its time in the queue was theirs: they get a
+            // turn of their own.
+            turn = self.limiter.acquire(&Priority::Reader.into()).await;
         }
         let permit = match turn {
             Ok(permit) => permit,

@@ -9,7 +9,7 @@
 //! readers and nobody else, and errors are shared like answers, so that a failing source is not asked once per reader.
 
 use crate::error::{LoadError, Overload, ReadError};
-use crate::limit::Priority;
+use crate::limit::{Priority, Urgency};
 use crate::load::{Interest, Interested, Load};
 use crate::view::View;
 use candor_core::{Entry, Moment, Position};
@@ -27,7 +27,10 @@ pub(crate) struct Flight<K, V> {
     pub(crate) key: K,
     pub(crate) view: Arc<View>,
     pub(crate) loader: Arc<dyn Load<K, V>>,
+    /// As what it began.
     pub(crate) priority: Priority,
+    /// As what it waits for its turn: as a reader's from the moment a reader joins.
+    pub(crate) urgency: Urgency,
     pub(crate) interest: Arc<Interest>,
     /// Nanoseconds plus one; zero until the load begins.
     begun: AtomicU64,
@@ -115,6 +118,7 @@ impl<K, V> Flight<K, V> {
             view: ticket.view,
             loader: ticket.loader,
             priority: ticket.priority,
+            urgency: ticket.priority.into(),
             interest: Arc::default(),
             begun: AtomicU64::new(0),
             doomed: AtomicBool::new(false),
@@ -170,9 +174,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
             return Boarding::new(flight, Way::Begins);
         };
         if joinable(&slot.running, not_before) {
+            slot.running.urgency.rise(ticket.priority);
             return Boarding::new(Arc::clone(&slot.running), Way::Joined);
         }
         if let Some(next) = &slot.next {
+            next.urgency.rise(ticket.priority);
             return Boarding::new(Arc::clone(next), Way::Joined);
         }
         let flight = Flight::new(ticket);

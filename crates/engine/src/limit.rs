@@ -1,7 +1,7 @@
 //! The limit on concurrent loads: the source never sees more, cold or warm, whatever the demand.
 //!
-//! Loads beyond the limit wait in a bounded queue. A waiting user goes before a refresh, and nobody waits for longer
-//! than the queue's timeout. A permit is handed from the load that ends to the one that waited longest; a waiter that
+//! Loads beyond the limit wait in a bounded queue. A waiting user goes before a refresh, also one who joined the load of
+//! a refresh, and nobody waits for longer than the queue's timeout. A permit is handed from the load that ends to the one that waited longest; a waiter that
 //! gave up simply no longer receives it.
 
 use crate::error::Overload;
@@ -9,6 +9,7 @@ use crate::seams::World;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -38,6 +39,29 @@ pub(crate) enum Priority {
     Refresh,
 }
 
+/// The priority of one load. It only rises: a reader that joins a refresh makes it a reader's load where it stands in
+/// the queue, because the queue looks at this whenever it decides, and never at what it was when it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Urgency(Arc<AtomicBool>);
+
+impl Urgency {
+    pub(crate) fn rise(&self, to: Priority) {
+        if to == Priority::Reader {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    fn is_reader(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl From<Priority> for Urgency {
+    fn from(priority: Priority) -> Self {
+        Self(Arc::new(AtomicBool::new(priority == Priority::Reader)))
+    }
+}
+
 pub(crate) struct Limiter {
     limits: Limits,
     world: World,
@@ -46,8 +70,13 @@ pub(crate) struct Limiter {
 
 struct State {
     free: usize,
-    readers: VecDeque<oneshot::Sender<Permit>>,
-    refreshes: VecDeque<oneshot::Sender<Permit>>,
+    /// In the order they came.
+    waiting: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    urgency: Urgency,
+    grant: oneshot::Sender<Permit>,
 }
 
 /// The right to load, until dropped.
@@ -55,25 +84,24 @@ pub(crate) struct Permit(Option<Arc<Limiter>>);
 
 impl Limiter {
     pub(crate) fn new(limits: Limits, world: World) -> Arc<Self> {
-        let state =
-            State { free: limits.in_flight.max(1), readers: VecDeque::new(), refreshes: VecDeque::new() };
+        let state = State { free: limits.in_flight.max(1), waiting: VecDeque::new() };
         Arc::new(Self { limits, world, state: Mutex::new(state) })
     }
 
     /// Loads running and waiting.
     pub(crate) fn occupancy(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (self.limits.in_flight.max(1) - state.free, state.readers.len() + state.refreshes.len())
+        (self.limits.in_flight.max(1) - state.free, state.waiting.len())
     }
 
-    pub(crate) async fn acquire(self: &Arc<Self>, priority: Priority) -> Result<Permit, Overload> {
+    pub(crate) async fn acquire(self: &Arc<Self>, urgency: &Urgency) -> Result<Permit, Overload> {
         let turn = {
             let mut state = self.state.lock();
             if state.free > 0 {
                 state.free -= 1;
                 return Ok(Permit(Some(Arc::clone(self))));
             }
-            state.enqueue(priority, self.limits.queue)?
+            state.enqueue(urgency, self.limits.queue)?
         };
         let waited = self.limits.queue_timeout;
         let granted = self.world.within(self.world.now().plus(waited), turn).await;
@@ -86,7 +114,7 @@ impl Limiter {
         loop {
             let next = {
                 let mut state = self.state.lock();
-                let next = state.readers.pop_front().or_else(|| state.refreshes.pop_front());
+                let next = state.next();
                 if next.is_none() {
                     state.free += 1;
                     permit.0 = None;
@@ -94,7 +122,7 @@ impl Limiter {
                 next
             };
             let Some(next) = next else { return };
-            match next.send(permit) {
+            match next.grant.send(permit) {
                 Ok(()) => return,
                 Err(refused) => permit = refused,
             }
@@ -103,24 +131,27 @@ impl Limiter {
 }
 
 impl State {
-    fn enqueue(&mut self, priority: Priority, limit: usize) -> Result<oneshot::Receiver<Permit>, Overload> {
-        if self.readers.len() + self.refreshes.len() >= limit {
-            self.readers.retain(|waiter| !waiter.is_closed());
-            self.refreshes.retain(|waiter| !waiter.is_closed());
+    /// The reader that waited longest; where none waits, the refresh that did.
+    fn next(&mut self) -> Option<Waiter> {
+        let at = self.waiting.iter().position(|waiter| waiter.urgency.is_reader());
+        self.waiting.remove(at.unwrap_or(0))
+    }
+
+    fn enqueue(&mut self, urgency: &Urgency, limit: usize) -> Result<oneshot::Receiver<Permit>, Overload> {
+        if self.waiting.len() >= limit {
+            self.waiting.retain(|waiter| !waiter.grant.is_closed());
         }
         // A reader may take the place of a refresh, which nobody misses.
-        if self.readers.len() + self.refreshes.len() >= limit && priority == Priority::Reader {
-            self.refreshes.pop_back();
+        if self.waiting.len() >= limit && urgency.is_reader() {
+            let refresh = self.waiting.iter().rposition(|waiter| !waiter.urgency.is_reader());
+            refresh.and_then(|at| self.waiting.remove(at));
         }
-        let waiting = self.readers.len() + self.refreshes.len();
+        let waiting = self.waiting.len();
         if waiting >= limit {
             return Err(Overload::QueueFull { waiting });
         }
         let (grant, turn) = oneshot::channel();
-        match priority {
-            Priority::Reader => self.readers.push_back(grant),
-            Priority::Refresh => self.refreshes.push_back(grant),
-        }
+        self.waiting.push_back(Waiter { urgency: urgency.clone(), grant });
         Ok(turn)
     }
 }
@@ -151,7 +182,7 @@ mod tests {
         let loads = (0..50).map(|_| {
             let (limiter, running) = (Arc::clone(&limiter), Arc::clone(&running));
             async move {
-                let _permit = limiter.acquire(Priority::Reader).await.unwrap();
+                let _permit = limiter.acquire(&Priority::Reader.into()).await.unwrap();
                 let now = running.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
                 assert!(now <= 3, "{now} at once");
                 tokio::task::yield_now().await;
@@ -164,13 +195,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_and_a_slow_one_say_so() {
-        let limiter = limiter(1, 1);
-        let permit = limiter.acquire(Priority::Reader).await.unwrap();
-        let (slow, full) = tokio::join!(limiter.acquire(Priority::Reader), limiter.acquire(Priority::Reader));
+        let (limiter, reader) = (limiter(1, 1), Urgency::from(Priority::Reader));
+        let permit = limiter.acquire(&reader).await.unwrap();
+        let (slow, full) = tokio::join!(limiter.acquire(&reader), limiter.acquire(&reader));
         assert!(matches!(slow, Err(Overload::QueueTimeout { .. })));
         assert_eq!(full.err(), Some(Overload::QueueFull { waiting: 1 }));
         drop(permit);
-        assert!(limiter.acquire(Priority::Reader).await.is_ok(), "those who gave up hold nothing");
+        assert!(limiter.acquire(&reader).await.is_ok(), "those who gave up hold nothing");
     }
 
     #[tokio::test]
@@ -179,18 +210,50 @@ mod tests {
             Limits { in_flight: 1, queue: 8, queue_timeout: Duration::from_secs(5) },
             World::system(),
         );
-        let permit = limiter.acquire(Priority::Reader).await.unwrap();
+        let permit = limiter.acquire(&Priority::Reader.into()).await.unwrap();
         let order = Mutex::new(Vec::new());
-        let wait = |priority, name| {
+        let wait = |priority: Urgency, name| {
             let (limiter, order) = (&limiter, &order);
             async move {
-                let _permit = limiter.acquire(priority).await.unwrap();
+                let _permit = limiter.acquire(&priority).await.unwrap();
                 order.lock().push(name);
             }
         };
-        tokio::join!(wait(Priority::Refresh, "refresh"), wait(Priority::Reader, "reader"), async {
-            drop(permit)
-        });
+        tokio::join!(
+            wait(Priority::Refresh.into(), "refresh"),
+            wait(Priority::Reader.into(), "reader"),
+            async { drop(permit) }
+        );
         assert_eq!(*order.lock(), ["reader", "refresh"]);
+    }
+
+    #[tokio::test]
+    async fn a_refresh_that_a_reader_joins_goes_before_later_readers_and_gives_way_to_none() {
+        let limiter = Limiter::new(
+            Limits { in_flight: 1, queue: 4, queue_timeout: Duration::from_secs(5) },
+            World::system(),
+        );
+        let permit = limiter.acquire(&Priority::Reader.into()).await.unwrap();
+        let order = Mutex::new(Vec::new());
+        let wait = |urgency: Urgency, name| {
+            let (limiter, order) = (&limiter, &order);
+            async move {
+                let permit = limiter.acquire(&urgency).await;
+                order.lock().push((name, permit.is_ok()));
+            }
+        };
+        let joined = Urgency::from(Priority::Refresh);
+        tokio::join!(
+            wait(Priority::Reader.into(), "before"),
+            wait(joined.clone(), "joined"),
+            async { joined.rise(Priority::Reader) },
+            wait(Priority::Refresh.into(), "refresh"),
+            wait(Priority::Reader.into(), "after"),
+            wait(Priority::Reader.into(), "last"),
+            async { drop(permit) },
+        );
+        let turns = [("refresh", false), ("before", true), ("joined", true), ("after", true), ("last", true)];
+        assert_eq!(*order.lock(), turns);
+        assert_eq!(limiter.occupancy(), (0, 0));
     }
 }

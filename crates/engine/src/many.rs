@@ -180,7 +180,7 @@ where
     ) -> Result<Batch<V>, ReadError> {
         let shared = &self.shared;
         let _alongside = shared.flights.alongside();
-        let permit = shared.limiter.acquire(Priority::Reader).await.map_err(ReadError::Overloaded)?;
+        let permit = shared.limiter.acquire(&Priority::Reader.into()).await.map_err(ReadError::Overloaded)?;
         let before = shared.invalidations.load(Ordering::Acquire);
         let begun = shared.world.now();
         let local = shared.follower.ledger().sight().map(|sight| local_stamp(&sight));

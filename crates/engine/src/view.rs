@@ -188,6 +188,11 @@ impl View {
         &self.figures
     }
 
+    /// Counts an invalidation that an application made through another view of the same source.
+    pub fn invalidated(&self) {
+        self.figures.event(Event::Invalidated);
+    }
+
     /// What a fill costs lately, in nanoseconds.
     #[inline]
     pub(crate) fn fill_cost_nanos(&self) -> u64 {

@@ -274,6 +274,51 @@ async fn a_refresh_is_not_abandoned_although_nobody_waits_for_it() {
     assert_eq!(cache.peek(&1).unwrap().value(), Some(&1), "the refresh ran to its end");
 }
 
+#[tokio::test]
+async fn a_refresh_that_a_reader_joins_keeps_its_place_before_later_readers() {
+    let (world, clock) = candor::testing::manual_world(3);
+    let contract = Contract {
+        ttl: Duration::from_secs(10),
+        refresh: candor::Refresh::WhileRevalidate(Duration::from_secs(2)),
+        ..Contract::default()
+    };
+    let limits = Limits { in_flight: 1, ..Limits::default() };
+    let cache = Cache::<u32, u64>::builder().world(world).contract(contract).limits(limits).build();
+    let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let go = Arc::new(Semaphore::new(1));
+    let loader = || {
+        let (order, go) = (Arc::clone(&order), Arc::clone(&go));
+        move |context: LoadContext<u32, u64>| {
+            order.lock().push(*context.key());
+            let go = Arc::clone(&go);
+            async move {
+                go.acquire().await.map_err(|error| error.to_string())?.forget();
+                Ok::<u64, String>(7)
+            }
+        }
+    };
+    let read = |key: u32| {
+        let (cache, loader) = (cache.clone(), loader());
+        tokio::spawn(async move { cache.at(Strong).get(&key, loader).await })
+    };
+    cache.get(&1, loader()).await.unwrap();
+    clock.advance(Duration::from_millis(10_100));
+    let mut reads = vec![read(9)];
+    settle().await;
+    assert_eq!(cache.at(Any).get(&1, loader()).await.unwrap(), Some(7), "served, and its refresh is queued");
+    settle().await;
+    for key in [2, 1, 3] {
+        reads.push(read(key));
+        settle().await;
+    }
+    assert_eq!((cache.load(), &order.lock()[..]), ((1, 3), &[1, 9][..]));
+    go.add_permits(4);
+    for read in reads {
+        assert_eq!(read.await.unwrap().unwrap(), Some(7));
+    }
+    assert_eq!(*order.lock(), [1, 9, 1, 2, 3], "the refresh came before all who wait");
+}
+
 /// A log whose fences answer only when told to.
 struct HeldFences {
     inner: Arc<dyn candor::core::port::Log>,

@@ -121,3 +121,22 @@ async fn an_invalidation_is_only_a_hint_where_there_is_a_log() {
     bench.cache.invalidate_tags(&[super::MemorySource::<u32, u64>::tag(&1)]);
     assert!(bench.cache.peek(&1).is_none());
 }
+
+/// Thousands of tags at once cost each entry a few comparisons, in whatever order they are named. Comparing every entry
+/// with every tag took this test ten times as long.
+#[tokio::test]
+async fn many_tags_at_once_end_the_entries_they_name_and_no_others() {
+    let bench = Bench::new();
+    for key in 0..2_000 {
+        bench.write(key, 10);
+        bench.cache.get(&key, bench.source.reader()).await.unwrap();
+    }
+    bench.settle().await;
+    let entries = bench.cache.usage().entries;
+    let mut tags: Vec<Tag> =
+        (0..100_000).map(|key| super::MemorySource::<u32, u64>::tag(&(500 + key))).rev().collect();
+    tags.push(tags[0]);
+    bench.cache.invalidate_tags(&tags);
+    assert_eq!((entries, bench.cache.usage().entries), (2_000, 500));
+    assert!(bench.cache.peek(&499).is_some() && bench.cache.peek(&500).is_none());
+}

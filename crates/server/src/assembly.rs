@@ -37,6 +37,25 @@ pub struct PreparedSource {
     pub sqlite: Sqlite,
 }
 
+/// What could be opened and held, in the order of the file, and what stood in the way of the rest. For whoever wants to
+/// hear of all sources, also where one cannot be reached; [`Prepared`] is the same with nothing missing.
+pub struct Survey {
+    /// The sources that could be opened.
+    pub sources: Vec<PreparedSource>,
+    /// The views whose source could be asked about them.
+    pub views: Vec<PreparedView>,
+    /// Why the others are missing. Never empty if one is.
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// A source that could not be opened, or not be asked about a view.
+pub struct Unreachable {
+    /// Its name.
+    pub source: Box<str>,
+    /// Why, with the place in the file.
+    pub complaint: Complaint,
+}
+
 /// A view that was held against its source.
 pub struct PreparedView {
     /// Its name.
@@ -45,14 +64,14 @@ pub struct PreparedView {
     pub derived: Derived,
 }
 
-impl Prepared {
-    /// Opens every source and holds every view against it. Findings do not fail this; see [`Prepared::complaints`].
-    ///
-    /// # Errors
-    ///
-    /// Sources that cannot be opened or asked.
-    pub async fn open(config: &Config) -> Result<Self, Complaints> {
-        let mut complaints = Complaints::default();
+impl Survey {
+    /// Opens what can be opened and holds what can be held.
+    pub async fn of(config: &Config) -> Self {
+        let mut unreachable = Vec::new();
+        let mut missed = |source: &str, span: Span, message: String, mend: &str| {
+            let complaint = config.complaint(span, message, mend);
+            unreachable.push(Unreachable { source: source.into(), complaint });
+        };
         let mut sources = Vec::new();
         for declared in &config.sources {
             match Sqlite::open(options(declared)) {
@@ -61,7 +80,7 @@ impl Prepared {
                     let message = format!("the source `{}` cannot be opened: {error}", declared.name);
                     let mend =
                         "check the path, and that this user may read and write the file and its directory";
-                    complaints.add(|| config.complaint(declared.span.clone(), message, mend));
+                    missed(&declared.name, declared.span.clone(), message, mend);
                 }
             }
         }
@@ -74,11 +93,23 @@ impl Prepared {
                 Ok(derived) => views.push(PreparedView { name: declared.name.clone(), derived }),
                 Err(error) => {
                     let message = format!("the source `{}` cannot be asked: {error}", source.name);
-                    complaints
-                        .add(|| config.complaint(declared.span("source"), message, "try again once it can"));
+                    missed(&source.name, declared.span("source"), message, "try again once it can");
                 }
             }
         }
+        Self { sources, views, unreachable }
+    }
+}
+
+impl Prepared {
+    /// Opens every source and holds every view against it. Findings do not fail this; see [`Prepared::complaints`].
+    ///
+    /// # Errors
+    ///
+    /// Sources that cannot be opened or asked.
+    pub async fn open(config: &Config) -> Result<Self, Complaints> {
+        let Survey { sources, views, unreachable } = Survey::of(config).await;
+        let complaints: Complaints = unreachable.into_iter().map(|missed| missed.complaint).collect();
         complaints.verdict(Self { sources, views })
     }
 

@@ -32,13 +32,15 @@ mod load;
 mod metrics;
 pub mod service;
 
-pub use assembly::Prepared;
+pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
 pub use config::{Complaints, Config, Environment, process_environment};
 pub use entry::{EntryKey, Json};
 pub use http::Gate;
 pub use http::listener::{ListenError, Listener};
 pub use invalidate::TagName;
-pub use service::{FeedHealth, ManyError, ServedAnswer, ServedSource, ServedView, Service, Unready};
+pub use service::{
+    AskError, FeedHealth, NotOffered, ServedAnswer, ServedSource, ServedView, Service, Unready, session_of,
+};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -77,13 +77,48 @@ pub struct ServedView {
     pub(crate) derived: Derived,
 }
 
-/// Why one of several keys got no answer.
+/// What is refused before anybody is asked: the view or the source can never give it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOffered {
+    /// A snapshot of a view without a log.
+    #[error("the view `{view}` has no log behind it, so nothing shows that answers hold together")]
+    Snapshot {
+        /// The view.
+        view: Box<str>,
+    },
+    /// A fence of a source without a log.
+    #[error("no view of `{source_name}` is proven by a log, so it gives no session tokens")]
+    Fence {
+        /// The source.
+        source_name: Box<str>,
+    },
+}
+
+/// Why the service gave nothing.
 #[derive(Debug)]
-pub struct ManyError {
-    /// Which key, counted from zero; `None` where it concerns all.
-    pub at: Option<usize>,
-    /// Why.
-    pub error: ReadError,
+pub enum AskError {
+    /// It cannot be asked for.
+    Refused(NotOffered),
+    /// It could not be had.
+    Failed {
+        /// For which of several keys, counted from zero; `None` where it concerns all.
+        at: Option<usize>,
+        /// Why.
+        error: ReadError,
+    },
+}
+
+impl AskError {
+    fn of_all(error: ReadError) -> Self {
+        Self::Failed { at: None, error }
+    }
+}
+
+/// The token a later read must present to not go behind any of these answers, nor behind the token it was asked with.
+pub fn session_of(demand: &Demand, answers: &[ServedAnswer]) -> SessionToken {
+    let mut session = demand.token.clone().unwrap_or_default();
+    answers.iter().filter_map(|answer| answer.receipt().upper).for_each(|upper| session.observe(upper));
+    session
 }
 
 /// Why a source is not ready.
@@ -166,27 +201,30 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The first failure, and of which key.
+    /// A snapshot without a log; else the first failure, and of which key.
     pub async fn read_many(
         &self,
         view: &ServedView,
         keys: &[EntryKey],
         demand: Demand,
         is_snapshot: bool,
-    ) -> Result<Vec<ServedAnswer>, ManyError> {
+    ) -> Result<Vec<ServedAnswer>, AskError> {
+        if is_snapshot && !view.is_logged() {
+            return Err(AskError::Refused(NotOffered::Snapshot { view: view.name().into() }));
+        }
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         if is_snapshot {
             let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
             let answers = view.cache.snapshot(keys, Demanded(demand), loader).await;
-            return answers.map_err(|error| ManyError { at: None, error });
+            return answers.map_err(AskError::of_all);
         }
         // No more at a time than the source takes: one request must not fill the queue that all share.
         let at_once = self.source_of(view).limits.in_flight.max(1);
         let reads = keys.iter().enumerate().map(|(at, key)| {
             let read = self.read(view, key, demand.clone());
-            async move { read.await.map_err(|error| ManyError { at: Some(at), error }) }
+            async move { read.await.map_err(|error| AskError::Failed { at: Some(at), error }) }
         });
         // Gathered first, so that the stream owns plain futures.
         let reads: Vec<_> = reads.collect();
@@ -197,9 +235,12 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// See [`Cache::fence`].
-    pub async fn fence(&self, source: &ServedSource) -> Result<SessionToken, ReadError> {
-        source.cache.fence().await
+    /// A source without a log; else see [`Cache::fence`].
+    pub async fn fence(&self, source: &ServedSource) -> Result<SessionToken, AskError> {
+        if !source.is_logged() {
+            return Err(AskError::Refused(NotOffered::Fence { source_name: source.name.clone() }));
+        }
+        source.cache.fence().await.map_err(AskError::of_all)
     }
 
     /// Drops what is known of a key.
@@ -238,13 +279,17 @@ impl Service {
             }
             tags.sort_unstable();
             tags.dedup();
+            whole.dedup();
             // First what is being loaded, then what is kept: whatever begins in between has seen the change.
             source.cache.invalidate_tags(&tags);
             if !whole.is_empty() {
                 self.inner.memory.retain(&mut |key, _| !whole.contains(&key.view()));
             }
         }
-        self.inner.views.iter().filter(|view| concerned.contains(&view.index)).collect()
+        let concerned: Vec<_> =
+            self.inner.views.iter().filter(|view| concerned.contains(&view.index)).collect();
+        concerned.iter().for_each(|view| view.cache.view().invalidated());
+        concerned
     }
 
     /// The life of an entry.

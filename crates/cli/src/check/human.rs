@@ -1,7 +1,7 @@
 //! The report for people, in a hundred columns.
 
 use super::json::application_tags;
-use super::report::{Report, Setup, SourceReport, Verdict, ViewReport};
+use super::report::{MissedSource, Report, Setup, SourceReport, Verdict, ViewReport};
 use crate::start;
 use crate::terminal::{Paint, WIDTH, count, plain, row, wrap};
 use candor_core::{ProofKind, TaggedBy, duration};
@@ -13,6 +13,7 @@ const NAMES: usize = 13;
 /// The report as text.
 pub(super) fn render(report: &Report<'_>, paint: Paint) -> String {
     let mut parts: Vec<String> = report.sources.iter().map(|one| source(one, paint)).collect();
+    parts.extend(report.missed.iter().map(|one| missed(one, paint)));
     parts.extend(report.views.iter().map(|one| view(report.config, one, paint)));
     parts.push(summary(report, paint));
     parts.join("\n\n")
@@ -71,6 +72,15 @@ fn source(source: &SourceReport<'_>, paint: Paint) -> String {
     lines.join("\n")
 }
 
+fn missed(source: &MissedSource<'_>, paint: Paint) -> String {
+    let (left, word) = (format!("source {}", source.declared.name), "not reached");
+    let path = start::path(source.declared).display().to_string();
+    let mut lines = vec![header(&left, word, &paint.bold(&left), &paint.bad(word))];
+    lines.push(row(paint, 2, "sqlite", NAMES, &plain(&path)));
+    lines.extend(source.complaints.iter().map(|why| row(paint, 2, "why", NAMES, &plain(&why.message))));
+    lines.join("\n")
+}
+
 fn count_rows(rows: u64) -> String {
     if rows == 1 { "1 change".to_owned() } else { format!("{rows} changes") }
 }
@@ -81,6 +91,7 @@ fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
         Verdict::Holds => (paint.good("✓"), paint.good("holds")),
         Verdict::WaitsForSetup => (paint.warn("…"), paint.warn("waits for setup")),
         Verdict::Refused => (paint.bad("✗"), paint.bad("refused")),
+        Verdict::Unchecked => (paint.bad("?"), paint.bad("unchecked")),
     };
     let word = match view.verdict {
         Verdict::WaitsForSetup => "waits for setup",
@@ -93,7 +104,7 @@ fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
     let mut say = |name: &str, text: &str| lines.push(row(paint, 2, name, NAMES, text));
     say("owner", &format!("{}, in {}:{place}", contract.owner, config.file().display()));
     say("key", &key(view));
-    if !view.derived.columns.is_empty() {
+    if !view.columns().is_empty() {
         say(
             "answers",
             &format!(
@@ -102,7 +113,7 @@ fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
                     candor_core::Rows::One => "one object, or absent",
                     candor_core::Rows::Many => "an array of objects",
                 },
-                view.derived.columns.join(", ")
+                view.columns().join(", ")
             ),
         );
     }
@@ -117,7 +128,7 @@ fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
             }
         ),
     );
-    for read in &view.derived.reads {
+    for read in view.reads() {
         say("reads", &format!("{} ({})", read.table, read.columns.join(", ")));
     }
     for sentence in invalidated(view) {
@@ -175,7 +186,7 @@ fn key(view: &ViewReport<'_>) -> String {
 fn invalidated(view: &ViewReport<'_>) -> Vec<String> {
     let query = &view.declared.query;
     let mut sentences = Vec::new();
-    for read in &view.derived.reads {
+    for read in view.reads() {
         for way in &read.tagged_by {
             sentences.push(match way {
                 TaggedBy::Key { column, parameter } => {
@@ -211,6 +222,7 @@ fn summary(report: &Report<'_>, paint: Paint) -> String {
     for (number, what) in [
         (report.count(Verdict::Refused), "refused"),
         (report.count(Verdict::WaitsForSetup), "waiting for setup"),
+        (report.count(Verdict::Unchecked), "unchecked"),
     ] {
         if number > 0 {
             parts.push(format!("{number} {what}"));

@@ -5,18 +5,23 @@
 //!  "sources": [{"name", "kind": "sqlite", "path",
 //!    "setup": {"state": "intact"|"missing"|"incomplete"|"not-needed", "missing": [sentence], "statements": number},
 //!    "journal_mode", "sqlite_version", "is_writable", "watched": [table], "log_rows", "trimmed_to", "warnings": [sentence]}],
-//!  "views": [{"name", "owner", "source", "file", "line", "column", "verdict": "holds"|"waits-for-setup"|"refused",
+//!  "views": [{"name", "owner", "source", "file", "line", "column", "verdict": "holds"|"waits-for-setup"|"refused"
+//!      |"unchecked",
 //!    "key": [{"name", "type"}], "private": column|null, "critical": bool, "rows": "one"|"many", "columns": [name],
 //!    "reads": [{"table", "columns": [name], "tagged_by": [{"by": "key", "column", "parameter": from 1}
 //!                                                        |{"by": "met", "column", "from"}|{"by": "table", "why"}]}],
 //!    "application_tags": [name], "proof": "log"|"clock", "default_level", "ttl_ms", "absent_ttl_ms",
 //!    "promises": {"strong"|"bounded"|"session"|"any"|"snapshot": {"can": bool, "why"}},
 //!    "findings": [{"severity": "refused"|"warning", "file", "line", "column", "message", "mend"}]}],
-//!  "summary": {"views", "hold", "wait_for_setup", "refused", "warnings"}}
+//!  "summary": {"views", "hold", "wait_for_setup", "refused", "unchecked", "warnings"},
+//!  "error": as of any command that fails, where a source could not be asked}
 //! ```
+//!
+//! A source that could not be asked has `"setup": {"state": "unknown", …}` and its `errors`: `[{"file", "line", "column",
+//! "message", "mend"}]`, and nothing of what only it could tell.
 
-use super::report::{Report, Setup, SourceReport, Verdict, ViewReport};
-use crate::failure::complaint;
+use super::report::{MissedSource, Report, Setup, SourceReport, Verdict, ViewReport};
+use crate::failure::{Failure, complaint};
 use crate::start;
 use candor_core::duration::millis_up;
 use candor_core::{Dependency, Rows, TaggedBy};
@@ -24,19 +29,35 @@ use candor_server::Config;
 use serde_json::{Map, Value, json};
 
 /// The report as JSON.
-pub(super) fn render(report: &Report<'_>) -> Value {
-    json!({
+pub(super) fn render(report: &Report<'_>, failure: Option<&Failure>) -> Value {
+    let known = report.sources.iter().map(source);
+    let mut json = json!({
         "config": report.config.file().display().to_string(),
         "ok": report.is_sound(),
-        "sources": report.sources.iter().map(source).collect::<Vec<_>>(),
+        "sources": known.chain(report.missed.iter().map(missed)).collect::<Vec<_>>(),
         "views": report.views.iter().map(|one| view(report.config, one)).collect::<Vec<_>>(),
         "summary": {
             "views": report.views.len(),
             "hold": report.count(Verdict::Holds),
             "wait_for_setup": report.count(Verdict::WaitsForSetup),
             "refused": report.count(Verdict::Refused),
+            "unchecked": report.count(Verdict::Unchecked),
             "warnings": report.warnings(),
         },
+    });
+    if let Some(failure) = failure {
+        json["error"] = failure.json();
+    }
+    json
+}
+
+fn missed(source: &MissedSource<'_>) -> Value {
+    json!({
+        "name": source.declared.name,
+        "kind": "sqlite",
+        "path": start::path(source.declared).display().to_string(),
+        "setup": { "state": "unknown", "missing": [], "statements": 0 },
+        "errors": source.complaints.iter().map(complaint).collect::<Vec<_>>(),
     })
 }
 
@@ -67,8 +88,7 @@ fn view(config: &Config, view: &ViewReport<'_>) -> Value {
     let key: Vec<Value> =
         query.key.iter().map(|column| json!({ "name": column.name, "type": column.kind.name() })).collect();
     let reads: Vec<Value> = view
-        .derived
-        .reads
+        .reads()
         .iter()
         .map(|read| {
             let ways: Vec<Value> = read.tagged_by.iter().map(tagged).collect();
@@ -103,7 +123,7 @@ fn view(config: &Config, view: &ViewReport<'_>) -> Value {
         "private": declared.private.map(|at| &query.key[at].name),
         "critical": declared.contract.critical,
         "rows": match query.rows { Rows::One => "one", Rows::Many => "many" },
-        "columns": view.derived.columns,
+        "columns": view.columns(),
         "reads": reads,
         "application_tags": application_tags(view),
         "proof": declared.contract.proof.word(),

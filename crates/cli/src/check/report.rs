@@ -3,15 +3,18 @@
 use super::promise::{self, Promise};
 use crate::failure::Failure;
 use crate::start;
-use candor_core::{Derived, ProofKind, Severity};
+use candor_core::port::SourceError;
+use candor_core::{Derived, ProofKind, Severity, TableRead};
 use candor_server::config::{Complaint, SourceDeclaration, ViewDeclaration};
-use candor_server::{Config, Prepared};
+use candor_server::{Config, Survey};
 use candor_sqlite::{SetupState, Sqlite, Status};
 
 /// Everything that was found.
 pub(super) struct Report<'c> {
     pub(super) config: &'c Config,
+    /// Those that could be asked.
     pub(super) sources: Vec<SourceReport<'c>>,
+    pub(super) missed: Vec<MissedSource<'c>>,
     pub(super) views: Vec<ViewReport<'c>>,
 }
 
@@ -22,6 +25,13 @@ pub(super) struct SourceReport<'c> {
     pub(super) setup: Setup,
     /// The statements that `candor setup` would run.
     pub(super) statements: usize,
+}
+
+/// A source that could not be asked, not of everything at least.
+pub(super) struct MissedSource<'c> {
+    pub(super) declared: &'c SourceDeclaration,
+    /// Why, with the places in the file.
+    pub(super) complaints: Vec<Complaint>,
 }
 
 /// How the change log stands against what the views need.
@@ -40,7 +50,8 @@ pub(super) enum Setup {
 /// A view.
 pub(super) struct ViewReport<'c> {
     pub(super) declared: &'c ViewDeclaration,
-    pub(super) derived: &'c Derived,
+    /// What its source found; `None` where it could not be asked.
+    pub(super) derived: Option<&'c Derived>,
     pub(super) verdict: Verdict,
     pub(super) findings: Vec<Found>,
     pub(super) promises: Vec<Promise>,
@@ -55,6 +66,8 @@ pub(super) enum Verdict {
     WaitsForSetup,
     /// Not as it is declared.
     Refused,
+    /// Nobody knows: its source could not be asked.
+    Unchecked,
 }
 
 /// A finding with its place.
@@ -71,7 +84,20 @@ impl Verdict {
             Self::Holds => "holds",
             Self::WaitsForSetup => "waits-for-setup",
             Self::Refused => "refused",
+            Self::Unchecked => "unchecked",
         }
+    }
+}
+
+impl ViewReport<'_> {
+    /// The tables it reads, as far as is known.
+    pub(super) fn reads(&self) -> &[TableRead] {
+        self.derived.map_or(&[], |derived| &derived.reads)
+    }
+
+    /// The columns of its answers, as far as is known.
+    pub(super) fn columns(&self) -> &[Box<str>] {
+        self.derived.map_or(&[], |derived| &derived.columns)
     }
 }
 
@@ -92,35 +118,54 @@ impl Setup {
 
 impl<'c> Report<'c> {
     /// Gathers what there is to say of the named views, or of all, and of their sources.
-    pub(super) async fn of(
-        config: &'c Config,
-        prepared: &'c Prepared,
-        only: &[String],
-    ) -> Result<Self, Failure> {
+    pub(super) async fn of(config: &'c Config, survey: &'c Survey, only: &[String]) -> Self {
         let is_wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
         let views: Vec<ViewReport<'c>> = config
             .views
             .iter()
             .filter(|declared| is_wanted(&declared.name))
-            .filter_map(|declared| {
-                let held = prepared.views.iter().find(|held| *held.name == *declared.name)?;
-                Some(view(config, declared, &held.derived))
+            .map(|declared| {
+                let held = survey.views.iter().find(|held| *held.name == *declared.name);
+                view(config, declared, held.map(|held| &held.derived))
             })
             .collect();
-        let mut sources = Vec::new();
+        let (mut sources, mut missed) = (Vec::new(), Vec::new());
         for declared in &config.sources {
             let is_read = views.iter().any(|view| *view.declared.source == *declared.name);
-            let open = prepared.sources.iter().find(|open| *open.name == *declared.name);
-            if let Some(open) = open.filter(|_| is_read || only.is_empty()) {
-                sources.push(source(config, declared, &open.sqlite).await?);
+            if !is_read && !only.is_empty() {
+                continue;
+            }
+            let why = survey.unreachable.iter().filter(|missed| *missed.source == *declared.name);
+            let mut complaints: Vec<Complaint> = why.map(|missed| missed.complaint.clone()).collect();
+            if let Some(open) = survey.sources.iter().find(|open| *open.name == *declared.name) {
+                match source(config, declared, &open.sqlite).await {
+                    Ok(source) => sources.push(source),
+                    // Said once; what was said of its views is nearer to the matter.
+                    Err(_) if !complaints.is_empty() => {}
+                    Err(error) => {
+                        let message = format!("the source `{}` cannot be asked: {error}", declared.name);
+                        let mend = "try again once it can";
+                        complaints.push(config.complaint(declared.span.clone(), message, mend));
+                    }
+                }
+            }
+            if !complaints.is_empty() {
+                missed.push(MissedSource { declared, complaints });
             }
         }
-        Ok(Self { config, sources, views })
+        Self { config, sources, missed, views }
+    }
+
+    /// Why not everything could be asked, if so.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let complaints = self.missed.iter().flat_map(|missed| &missed.complaints).cloned();
+        (!self.missed.is_empty()).then(|| Failure::sources(complaints.collect()))
     }
 
     /// Whether everything can be served.
     pub(super) fn is_sound(&self) -> bool {
-        self.sources.iter().all(|source| source.setup.is_sound())
+        self.missed.is_empty()
+            && self.sources.iter().all(|source| source.setup.is_sound())
             && self.count(Verdict::Holds) == self.views.len()
     }
 
@@ -133,7 +178,11 @@ impl<'c> Report<'c> {
     }
 }
 
-fn view<'c>(config: &Config, declared: &'c ViewDeclaration, derived: &'c Derived) -> ViewReport<'c> {
+fn view<'c>(config: &Config, declared: &'c ViewDeclaration, derived: Option<&'c Derived>) -> ViewReport<'c> {
+    let Some(derived) = derived else {
+        let verdict = Verdict::Unchecked;
+        return ViewReport { declared, derived, verdict, findings: Vec::new(), promises: Vec::new() };
+    };
     let findings: Vec<Found> = derived
         .findings
         .iter()
@@ -155,22 +204,21 @@ fn view<'c>(config: &Config, declared: &'c ViewDeclaration, derived: &'c Derived
         (false, false) => Verdict::Holds,
     };
     let promises = promise::of(&declared.contract, verdict == Verdict::Refused);
-    ViewReport { declared, derived, verdict, findings, promises }
+    ViewReport { declared, derived: Some(derived), verdict, findings, promises }
 }
 
 async fn source<'c>(
     config: &Config,
     declared: &'c SourceDeclaration,
     sqlite: &Sqlite,
-) -> Result<SourceReport<'c>, Failure> {
-    let failed = |error| Failure::of_source(&declared.name, &error);
-    let status = sqlite.status().await.map_err(failed)?;
+) -> Result<SourceReport<'c>, SourceError> {
+    let status = sqlite.status().await?;
     let mut queries = start::queries(config, &declared.name);
     queries.retain(|query| query.proof == ProofKind::Log);
     if queries.is_empty() {
         return Ok(SourceReport { declared, status, setup: Setup::NotNeeded, statements: 0 });
     }
-    let plan = sqlite.setup_plan(&queries).await.map_err(failed)?;
+    let plan = sqlite.setup_plan(&queries).await?;
     let setup = match &status.setup {
         SetupState::Missing => Setup::Missing,
         SetupState::Broken(why) => Setup::Incomplete(why.clone()),

@@ -31,7 +31,7 @@ fn programs_get_the_same_in_a_stable_shape() {
     assert_eq!(report["ok"], true);
     assert_eq!(
         report["summary"],
-        json!({"views": 3, "hold": 3, "wait_for_setup": 0, "refused": 0, "warnings": 0})
+        json!({"views": 3, "hold": 3, "wait_for_setup": 0, "refused": 0, "unchecked": 0, "warnings": 0})
     );
     assert_eq!(report["sources"][0]["setup"], json!({"state": "intact", "missing": [], "statements": 0}));
     let track = &report["views"][0];
@@ -87,6 +87,38 @@ fn a_refused_view_has_its_place_and_the_mend() {
     assert_eq!((finding["severity"].as_str(), finding["line"].as_u64()), (Some("refused"), Some(11)));
     assert_eq!(report["views"][0]["promises"]["any"]["can"], false);
     assert_eq!(report["views"][1]["verdict"], "holds", "the others are not concerned");
+}
+
+#[test]
+fn a_source_that_cannot_be_opened_does_not_hide_the_others() {
+    let world = World::new();
+    let more = "[source.shed]\nkind = \"sqlite\"\npath = \"shed.db\"\n\
+        [view.tool]\nowner = \"x\"\nsource = \"shed\"\nkey = [\"id:int8\"]\n\
+        sql = \"SELECT name FROM tool WHERE id = $1\"\n";
+    world.configure("", &format!("{more}{VIEWS}"));
+    for is_there in [false, true] {
+        if is_there {
+            world.file("shed.db", &"only text that goes on for a while".repeat(100));
+        }
+        let told = world.candor(&["check"]).expect(4).says(&[
+            "✓ view track",
+            "setup intact",
+            "source shed",
+            "not reached",
+            "? view tool",
+            "3 of 4 views hold, 1 unchecked.",
+        ]);
+        told.warns(&["the source `shed`", "candor.toml:", "mend:"]);
+        let report = world.candor(&["check", "--json"]).expect(4).json();
+        assert_eq!((&report["ok"], &report["error"]["whose"]), (&json!(false), &json!("source")));
+        assert_eq!(report["summary"]["hold"], 3);
+        let tool = report["views"].as_array().unwrap().iter().find(|view| view["name"] == "tool").unwrap();
+        assert_eq!(tool["verdict"], "unchecked");
+        assert_eq!(report["sources"][1]["setup"]["state"], "unknown", "{report}");
+        assert!(report["sources"][1]["errors"][0]["message"].as_str().unwrap().contains("shed"));
+    }
+    world.candor(&["check", "track"]).expect(0);
+    world.candor(&["get", "track", "1"]).expect(4);
 }
 
 #[test]

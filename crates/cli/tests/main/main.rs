@@ -3,6 +3,8 @@
 
 mod checks;
 mod codes;
+#[cfg(target_os = "linux")]
+mod disks;
 mod explains;
 mod helps;
 mod maps;

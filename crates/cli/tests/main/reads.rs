@@ -74,6 +74,32 @@ fn a_running_server_is_found_and_asked() {
 }
 
 #[test]
+fn a_server_refuses_and_merges_sessions_as_this_process_does() {
+    let world = World::new();
+    let clocked = "[source.shed]\nkind = \"sqlite\"\npath = \"shop.db\"\n\
+        [view.by_clock]\nowner = \"x\"\nsource = \"shed\"\nkey = [\"id:int8\"]\nproof = \"clock\"\n\
+        sql = \"SELECT name FROM track WHERE id = $1\"\nconsistency = \"bounded:1s\"\n";
+    world.configure("[server]\nhttp = \"127.0.0.1:0\"\n", &format!("{clocked}{VIEWS}"));
+    let (_server, url) = world.serve();
+    let both = |args: &[&str], code: i32| {
+        let here = world.candor(&[args, &["--json"]].concat()).expect(code).json();
+        let there = world.candor(&[args, &["--json", "--url", &url]].concat()).expect(code).json();
+        (here, there)
+    };
+    for (args, what) in [
+        (&["mget", "by_clock", "1", "--snapshot"] as &[&str], "the view `by_clock` has no log behind it"),
+        (&["fence", "shed"], "no view of `shed` is proven by a log"),
+    ] {
+        let (here, there) = both(args, 2);
+        assert!(here["error"]["what"].as_str().unwrap().starts_with(what), "{here}");
+        assert_eq!(here, there);
+    }
+    let token = world.candor(&["fence", "shop"]).expect(0).out;
+    let (here, there) = both(&["mget", "track", "1", "3", "--session", token.trim()], 0);
+    assert_eq!((&here["session"], &there["session"]), (&token.trim().into(), &token.trim().into()));
+}
+
+#[test]
 fn a_server_answers_as_this_process_does() {
     let world = World::new();
     let (_server, url) = world.serve();

@@ -85,6 +85,16 @@ impl From<Complaint> for Complaints {
     }
 }
 
+impl FromIterator<Complaint> for Complaints {
+    fn from_iter<I: IntoIterator<Item = Complaint>>(each: I) -> Self {
+        let mut complaints = Self::default();
+        for complaint in each {
+            complaints.add(|| complaint);
+        }
+        complaints.sorted()
+    }
+}
+
 impl std::error::Error for Complaint {}
 impl std::error::Error for Complaints {}
 

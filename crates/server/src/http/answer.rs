@@ -4,7 +4,7 @@ use super::freshness::{Reuse, cache_control};
 use super::headers::{self, CACHE_STATUS_HEADER, Passage, RECEIPT_HEADER, Why};
 use super::problem::{Kind, Problem};
 use super::{SESSION_HEADER, etag};
-use crate::service::{ServedAnswer, ServedView};
+use crate::service::{ServedAnswer, ServedView, session_of};
 use ::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
@@ -90,14 +90,10 @@ impl Dress {
             return Err(Problem::new(Kind::BadRequest, detail, "ask for fewer keys at once"));
         }
         let mut body = Vec::with_capacity(size);
-        let mut session = demand.token.clone().unwrap_or_default();
         body.extend_from_slice(b"{\"answers\":[");
         for (at, (key, answer)) in keys.iter().zip(answers).enumerate() {
             if at > 0 {
                 body.push(b',');
-            }
-            if let Some(upper) = answer.receipt().upper {
-                session.observe(upper);
             }
             body.extend_from_slice(b"{\"key\":[");
             body.extend_from_slice(key.join(",").as_bytes());
@@ -109,6 +105,7 @@ impl Dress {
             body.push(b'}');
         }
         body.push(b']');
+        let session = session_of(demand, answers);
         if !session.is_empty() {
             // Tokens are base64url, which needs no escapes.
             body.extend_from_slice(

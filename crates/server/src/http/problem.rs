@@ -11,6 +11,7 @@
 
 use crate::auth::Refusal;
 use crate::auth::key::KeyRefusal;
+use crate::service::NotOffered;
 use ::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use ::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
@@ -304,6 +305,16 @@ impl From<KeyRefusal> for Problem {
                 Self::new(Kind::Forbidden, detail, "give the token a subject of the column's type")
             }
         }
+    }
+}
+
+impl From<NotOffered> for Problem {
+    fn from(refusal: NotOffered) -> Self {
+        let mend = match refusal {
+            NotOffered::Snapshot { .. } => "read the keys at another level",
+            NotOffered::Fence { .. } => "nothing to mend here: there is no position to wait for",
+        };
+        Self::new(Kind::BadLevel, refusal.to_string(), mend)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::auth::{Action, Caller};
 use crate::config::{RequestLimits, ServerSettings};
 use crate::invalidate::TagName;
 use crate::metrics::{self, DoorFigures};
-use crate::service::{ServedView, Service};
+use crate::service::{AskError, ServedView, Service};
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
@@ -153,15 +153,6 @@ impl Door {
         let contract = view.cache().view().contract();
         let (level, token) = (asked.consistency.as_deref(), asked.session.as_deref());
         let demand = demand::many(level, token, &headers, contract, self.dress.secret.as_ref())?;
-        if demand.is_snapshot && !view.is_logged() {
-            return Err(Problem::new(
-                Kind::BadLevel,
-                format!(
-                    "the view `{name}` has no log behind it, so nothing shows that answers hold together"
-                ),
-                "read the keys at another level",
-            ));
-        }
         let keys = asked
             .keys
             .iter()
@@ -174,9 +165,10 @@ impl Door {
                     asked.keys.iter().map(|key| key.iter().map(|raw| raw.get()).collect()).collect();
                 self.dress.many(&demand.each, &written, &answers)
             }
-            Err(error) => {
-                let problem = failure::of_read(view, self.service.source_of(view), &error.error);
-                Err(error.at.map_or(problem.clone(), |at| of_key(at, problem)))
+            Err(AskError::Refused(refusal)) => Err(refusal.into()),
+            Err(AskError::Failed { at, error }) => {
+                let problem = failure::of_read(view, self.service.source_of(view), &error);
+                Err(at.map_or(problem.clone(), |at| of_key(at, problem)))
             }
         }
     }
@@ -190,16 +182,10 @@ impl Door {
             let detail = format!("there is no source `{}`", asked.source);
             Problem::new(Kind::UnknownSource, detail, "name a source of the configuration")
         })?;
-        if !source.is_logged() {
-            return Err(Problem::new(
-                Kind::BadLevel,
-                format!("no view of `{}` is proven by a log, so it gives no session tokens", asked.source),
-                "nothing to mend here: there is no position to wait for",
-            ));
-        }
         match self.service.fence(source).await {
             Ok(token) => Ok(self.dress.fence(&token)),
-            Err(error) => Err(failure::of_fence(source, &error)),
+            Err(AskError::Refused(refusal)) => Err(refusal.into()),
+            Err(AskError::Failed { error, .. }) => Err(failure::of_fence(source, &error)),
         }
     }
 

@@ -62,6 +62,18 @@ fn metrics_tell_what_happened() {
 }
 
 #[test]
+fn invalidations_by_tag_are_counted_for_the_views_they_concern() {
+    let world = World::new();
+    world.get("/v1/views/user/1");
+    world.post("/v1/invalidate", r##"{"tags":["users","users:id=1","#nobody"]}"##);
+    world.post("/v1/invalidate", r#"{"view":"user","key":[1]}"#);
+    let samples = parse(world.get("/metrics").text());
+    let counted =
+        |view: &str| samples[&format!(r#"candor_events_total{{view="{view}",reason="invalidated"}}"#)];
+    assert_eq!((counted("user"), counted("census"), counted("seat")), (2.0, 1.0, 0.0));
+}
+
+#[test]
 fn a_server_that_does_not_follow_is_alive_and_not_ready() {
     let world = World::new();
     assert_eq!(world.get("/healthz").json(), serde_json::json!({ "live": true }));
