@@ -1,1 +1,161 @@
-//! To come.
+//! What `candor setup` asks of a database and takes out again.
+//!
+//! Postgres keeps the log itself. Setup only makes it readable for the tables that views rest on:
+//!
+//! * a *replica identity* on each table whose old values the views need;
+//! * a *publication*, which names the tables;
+//! * if wanted, *event triggers* that write changes of the schema into the log;
+//! * a *replication slot*, which keeps the log until it was read.
+//!
+//! Setup is declarative: it compares what is wanted with what is there and issues only the difference, so running it
+//! again changes nothing. Planning is pure; [`facts`] reads, [`apply`] writes.
+//!
+//! Invariants:
+//! - The application's own statements never fail because of us. Postgres refuses UPDATE and DELETE on a published table
+//!   without a usable replica identity, so identities come first, and a table that has none stays out.
+//! - A publication is only narrowed, and only dropped, if it carries [`MARK`].
+//! - A slot that works is never dropped; one that Postgres invalidated is made anew, and the plan says so.
+//! - A line that begins with `--` explains. It is shown, and not run.
+
+mod apply;
+mod ddl;
+mod facts;
+mod publish;
+mod quote;
+mod read;
+mod replica;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use apply::apply;
+pub(crate) use ddl::is_installed as has_event_triggers;
+pub(crate) use facts::{Facts, Publication, Slot, Table};
+pub(crate) use publish::set_parameters;
+pub(crate) use quote::{literal, name};
+pub(crate) use read::facts;
+pub(crate) use replica::statement as identity_statement;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What tells our publication and our schema from those of others, as their comment.
+pub(crate) const MARK: &str = "made by candor setup";
+
+/// What all views of a source need of the log together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// By `schema.table`; for partitions the root.
+    pub(crate) tables: BTreeMap<String, TableNeed>,
+}
+
+/// What is needed of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TableNeed {
+    /// What the log must tell of a row that is changed or deleted.
+    pub(crate) identity: IdentityNeed,
+}
+
+/// Which old values the log must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum IdentityNeed {
+    /// That something changed is enough.
+    None,
+    /// The old values of these columns.
+    Columns(BTreeSet<String>),
+}
+
+/// What setup may do beyond what is necessary.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetupOptions {
+    /// Event triggers, so that changes of the schema are seen in the log, in order. Only a superuser can make them.
+    pub(crate) event_trigger: bool,
+    /// Changes of replica identities. Without them a table whose identity does not suffice is read by table.
+    pub(crate) replica_identity: bool,
+}
+
+impl Default for SetupOptions {
+    fn default() -> Self {
+        Self { event_trigger: false, replica_identity: true }
+    }
+}
+
+/// The statements that bring the database to what is needed, in order. Empty if it is there.
+pub(crate) fn plan(facts: &Facts, needs: &Needs, options: SetupOptions) -> Vec<String> {
+    let mut statements = Vec::new();
+    if needs.tables.is_empty() && facts.publication.is_none() {
+        return statements;
+    }
+    if options.replica_identity {
+        for (table, need) in present(facts, needs) {
+            for relation in table.stored() {
+                statements.extend(replica::statement(relation, &need.identity));
+            }
+        }
+    }
+    statements.extend(publish::statements(facts, needs, options));
+    if options.event_trigger {
+        statements.extend(ddl::statements(facts));
+    }
+    statements.extend(slot(facts));
+    statements
+}
+
+/// The statements that take everything out that setup put in. Empty if there is nothing.
+pub(crate) fn removal(facts: &Facts) -> Vec<String> {
+    let slot = facts.slot.as_ref().filter(|slot| slot.is_ours(&facts.server.database));
+    if let Some(Slot { active_pid: Some(process), .. }) = slot {
+        return vec![format!(
+            "-- slot {} is being read by process {process}: stop Candor first; nothing is removed",
+            name(&facts.slot_name)
+        )];
+    }
+    let mut statements = Vec::new();
+    if slot.is_some() {
+        statements.push(drop_slot(&facts.slot_name));
+    }
+    let published = facts.publication.as_ref().filter(|publication| publication.is_ours);
+    if published.is_some() {
+        statements.push(format!("DROP PUBLICATION {}", name(&facts.publication_name)));
+    }
+    statements.extend(ddl::removal(facts));
+    if published.is_some() {
+        statements.push("-- replica identities stay as they are: others may rest on them".into());
+    }
+    statements
+}
+
+/// The tables that are there, with what is needed of them.
+fn present<'a>(facts: &'a Facts, needs: &'a Needs) -> impl Iterator<Item = (&'a Table, &'a TableNeed)> {
+    needs.tables.iter().filter_map(|(key, need)| Some((facts.tables.get(key)?.as_ref()?, need)))
+}
+
+/// The slot comes last: from here on the log is kept, which costs disk until somebody reads it.
+fn slot(facts: &Facts) -> Vec<String> {
+    let named = &facts.slot_name;
+    let create = format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput')", literal(named));
+    match &facts.slot {
+        None => vec![create],
+        Some(slot) if !slot.is_ours(&facts.server.database) => vec![format!(
+            "-- slot {} belongs to another reader ({}): name another one in candor.toml",
+            name(named),
+            slot.describe()
+        )],
+        Some(slot) => match slot.why_lost() {
+            None => Vec::new(),
+            Some(why) => vec![
+                format!(
+                    "-- slot {} is lost ({why}): made anew. What changed meanwhile was seen by nobody, so every \
+                     entry is loaded again",
+                    name(named)
+                ),
+                drop_slot(named),
+                create,
+            ],
+        },
+    }
+}
+
+/// The statement that drops a slot.
+pub(crate) fn drop_slot(slot: &str) -> String {
+    format!("SELECT pg_drop_replication_slot({})", literal(slot))
+}
