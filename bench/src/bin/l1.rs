@@ -6,6 +6,8 @@
 //! All contenders hold the same million entries and answer the same Zipf(0.99) sequence of keys, one after another in
 //! every round, in an order that rotates. What is reported is the median over the rounds and the ratio to the fastest
 //! bare engine of the same round, so that a machine that slows down slows all of them.
+//!
+//! Before that, what an entry weighs: by how much the process grows per entry, beside quick_cache alone.
 
 use candor::{Any, Bounded, Cache, Contract, Level, Refresh};
 use std::hint::black_box;
@@ -18,13 +20,19 @@ const KEYS: u64 = 1_000_000;
 const READS: usize = 2_000_000;
 const ROUNDS: usize = 9;
 
+/// Explains, and is nobody's baseline.
+const HEAVIER: &str = "quick_cache, 40 bytes heavier";
+
 type Run = Box<dyn Fn(&[u64]) -> u64 + Send + Sync>;
 
 fn main() {
+    weigh();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
     let _inside = runtime.enter();
     let contenders: Vec<(&str, Run)> = vec![
         ("quick_cache", quick_cache()),
+        ("quick_cache, sized", quick_cache_sized()),
+        (HEAVIER, quick_cache_heavier()),
         ("moka", moka()),
         ("foyer", foyer()),
         ("candor peek", candor(How::Peek, false)),
@@ -45,8 +53,9 @@ fn main() {
             }
         }
         println!("\n{threads} thread(s)                       ns per read   ratio to the fastest bare engine");
-        let bare = contenders.iter().filter(|(name, _)| !name.starts_with("candor")).count();
-        let fastest: Vec<f64> = (0..ROUNDS).map(|r| (0..bare).map(|c| nanos[c][r]).fold(f64::MAX, f64::min)).collect();
+        let is_bare = |which: &usize| !contenders[*which].0.starts_with("candor") && contenders[*which].0 != HEAVIER;
+        let bare: Vec<usize> = (0..contenders.len()).filter(is_bare).collect();
+        let fastest: Vec<f64> = (0..ROUNDS).map(|r| bare.iter().map(|c| nanos[*c][r]).fold(f64::MAX, f64::min)).collect();
         for (which, (name, _)) in contenders.iter().enumerate() {
             let ratios: Vec<f64> = nanos[which].iter().zip(&fastest).map(|(own, best)| own / best).collect();
             println!("{name:32} {:11.1}   {:5.2}", median(&nanos[which]), median(&ratios));
@@ -79,6 +88,67 @@ fn quick_cache() -> Run {
     let cache = quick_cache::sync::Cache::<u64, u64>::new(2 * KEYS as usize);
     (0..KEYS).for_each(|key| cache.insert(key, key));
     Box::new(move |keys| chained(keys, |key| cache.get(&key).unwrap_or(0)))
+}
+
+/// The same with a table sized for what it holds: smaller, so more of it fits the caches.
+fn quick_cache_sized() -> Run {
+    let cache = sized::<u64>(|key| key);
+    Box::new(move |keys| chained(keys, |key| cache.get(&key).unwrap_or(0)))
+}
+
+/// No contender: what the forty bytes that prove an entry cost by their weight alone.
+fn quick_cache_heavier() -> Run {
+    let cache = sized::<(u64, [u64; 5])>(|key| (key, [key; 5]));
+    Box::new(move |keys| chained(keys, |key| black_box(cache.get(&key)).map_or(0, |value| value.0)))
+}
+
+fn sized<V: Clone>(value: impl Fn(u64) -> V) -> quick_cache::sync::Cache<u64, V> {
+    let parts = (Default::default(), Default::default(), Default::default());
+    let cache = quick_cache::sync::Cache::with(KEYS as usize, 2 * KEYS, parts.0, parts.1, parts.2);
+    (0..KEYS).for_each(|key| cache.insert(key, value(key)));
+    cache
+}
+
+/// Resident bytes per entry: candor's tier beside quick_cache alone, both filled with the same million entries.
+fn weigh() {
+    println!("resident bytes per entry      quick_cache   candor's tier   more");
+    weigh_values("u64", |key| key);
+    let shared = Arc::new(0_u64);
+    weigh_values("Arc (its target not counted)", move |_| Arc::clone(&shared));
+}
+
+fn weigh_values<V: Clone + Send + Sync>(name: &str, value: impl Fn(u64) -> V) {
+    let bare = resident_growth(|| sized(&value));
+    let tier = resident_growth(|| {
+        let tier = candor::Memory::new(KEYS * 200, |_, _| 0);
+        for key in 0..KEYS {
+            let epoch = candor::core::Epoch { log: candor::core::LogId(1), era: 0 };
+            let parts = candor::core::EntryParts {
+                value: Some(value(key)),
+                filled_at: candor::Moment::ZERO,
+                stamp: candor::Stamp::Sequence(candor::Position { epoch, at: 1 }),
+                tags: vec![candor::Tag(key)],
+                generation: 2,
+                ttl: Duration::from_secs(3600),
+            };
+            candor::Tier::put(&tier, key, candor::core::Entry::new(parts));
+        }
+        tier
+    });
+    println!("{name:28} {bare:12.1} {tier:15.1} {:6.1}", tier - bare);
+}
+
+/// Bytes per entry by which the process grew while `fill` made what it returns; zero where the system does not tell.
+fn resident_growth<T>(fill: impl FnOnce() -> T) -> f64 {
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(0.0) * 4096.0
+    };
+    let before = resident();
+    let filled = black_box(fill());
+    let after = resident();
+    drop(filled);
+    (after - before) / KEYS as f64
 }
 
 fn moka() -> Run {

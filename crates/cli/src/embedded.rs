@@ -98,7 +98,7 @@ impl Embedded {
                 RawValue::from_string(text)
                     .map_err(|error| Failure::internal(format!("a value is not JSON: {error}")))
             });
-            let receipt = match receipt_json(answer.receipt()) {
+            let receipt = match receipt_json(&answer.receipt()) {
                 serde_json::Value::Object(members) => members,
                 _ => serde_json::Map::new(),
             };

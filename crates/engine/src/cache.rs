@@ -8,6 +8,7 @@ use crate::follow::Follower;
 use crate::life::{EntryFacts, Happening, Life, Notes};
 use crate::limit::{Limiter, Limits};
 use crate::load::{Load, LoadContext, Loaded};
+use crate::reading::Reading;
 use crate::seams::World;
 use crate::view::{Event, View};
 use candor_core::{Contract, Demand, Level, SessionToken, Tag};
@@ -105,14 +106,19 @@ where
     /// # Errors
     ///
     /// See [`ReadError`].
-    pub async fn read<F, Fut, T, E>(&self, key: &K, loader: F) -> Result<Answer<V>, ReadError>
+    #[inline]
+    pub fn read<'a, F, Fut, T, E>(
+        &'a self,
+        key: &'a K,
+        loader: F,
+    ) -> Reading<'a, K, V, Declared, impl FnOnce() -> Arc<dyn Load<K, V>>>
     where
         F: Fn(LoadContext<K, V>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
         T: Into<Loaded<V>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.read_with(key, Declared, || Arc::new(loader)).await
+        self.read_with(key, Declared, || Arc::new(loader) as Arc<dyn Load<K, V>>)
     }
 
     /// Reads at another level than the contract's.
@@ -121,11 +127,9 @@ where
     }
 
     /// What memory holds if it is current as far as is known: no source, no waiting. Nothing for critical views.
+    #[inline]
     pub fn peek(&self, key: &K) -> Option<Answer<V, Any>> {
-        if self.view.contract().critical || self.check_open().is_err() {
-            return None;
-        }
-        self.hit(key, Level::Any).map(|(answer, _)| answer.weaken())
+        self.plain_hit(key, &Any)
     }
 
     /// Reads with a loader that is only made on a miss.
@@ -134,15 +138,13 @@ where
     ///
     /// See [`ReadError`].
     #[inline]
-    pub async fn read_with<L: Consistency>(
-        &self,
-        key: &K,
+    pub fn read_with<'a, L: Consistency, M: FnOnce() -> Arc<dyn Load<K, V>>>(
+        &'a self,
+        key: &'a K,
         level: L,
-        loader: impl FnOnce() -> Arc<dyn Load<K, V>>,
-    ) -> Result<Answer<V, L>, ReadError> {
-        self.check_open()?;
-        let demand = self.demand(&level);
-        self.read_demanding(key, demand, loader).await.map(Answer::at)
+        loader: M,
+    ) -> Reading<'a, K, V, L, M> {
+        Reading::new(self, key, level, loader)
     }
 
     /// The token for everything visible at the source now: what a writer takes after its own commit. The source alone
@@ -262,8 +264,13 @@ where
         self.shared.note(key, what);
     }
 
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
     pub(crate) fn check_open(&self) -> Result<(), ReadError> {
-        if self.shared.closed.load(Ordering::Acquire) { Err(ReadError::ShuttingDown) } else { Ok(()) }
+        if self.is_closed() { Err(ReadError::ShuttingDown) } else { Ok(()) }
     }
 
     pub(crate) fn demand<L: Consistency>(&self, level: &L) -> Demand {
@@ -311,13 +318,18 @@ where
     /// # Errors
     ///
     /// See [`ReadError`].
-    pub async fn read<F, Fut, T, E>(&self, key: &K, loader: F) -> Result<Answer<V, L>, ReadError>
+    #[inline]
+    pub fn read<'a, F, Fut, T, E>(
+        &'a self,
+        key: &'a K,
+        loader: F,
+    ) -> Reading<'a, K, V, L, impl FnOnce() -> Arc<dyn Load<K, V>>>
     where
         F: Fn(LoadContext<K, V>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
         T: Into<Loaded<V>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.cache.read_with(key, self.level.clone(), || Arc::new(loader)).await
+        self.cache.read_with(key, self.level.clone(), || Arc::new(loader) as Arc<dyn Load<K, V>>)
     }
 }

@@ -78,6 +78,7 @@ mod limit;
 mod load;
 mod many;
 mod read;
+mod reading;
 #[cfg(candor_sabotage)]
 pub mod sabotage;
 pub mod seams;
@@ -101,6 +102,7 @@ pub use life::{EntryFacts, Happened, Happening, Life};
 pub use limit::Limits;
 pub use load::{Load, LoadContext, Loaded};
 pub use many::{LoadMany, ManyLoaded};
+pub use reading::Reading;
 pub use seams::World;
 pub use typed::{TypedView, ViewAt};
 pub use view::{Event, Figures, View};

@@ -5,7 +5,7 @@
 //! source transaction; then the ledger is brought up to that transaction and everything is judged again at one
 //! watermark. If a change got in between, all keys are loaded in one transaction, which holds together by itself.
 
-use crate::answer::{Answer, Consistency, Route};
+use crate::answer::{Answer, Carried, Consistency};
 use crate::cache::Cache;
 use crate::error::{LoadError, ReadError};
 use crate::fill::Fill;
@@ -17,7 +17,7 @@ use crate::read::left_nanos;
 use crate::read::weigh::Need;
 use crate::view::Event;
 use candor_core::port::BoxFuture;
-use candor_core::{Demand, Entry, Level, Moment, Origin, Position, Receipt, Stamp, Verdict};
+use candor_core::{Demand, Entry, Level, Moment, Origin, Position, Stamp, Verdict};
 use candor_tiers::Tier;
 use futures_util::FutureExt;
 use std::hash::Hash;
@@ -214,18 +214,21 @@ where
 
     fn piece_answer(&self, piece: Piece<V>, position: Position, as_of: Moment) -> Answer<V> {
         let now = self.shared.world.now();
-        let receipt = Receipt {
+        let carried = Carried {
+            epoch: position.epoch,
+            at: position.at,
+            upper: piece.entry.upper(),
+            bound_nanos: now.nanos_since(as_of),
+            age_nanos: now.nanos_since(piece.entry.filled_at()),
+            left_nanos: left_nanos(&piece.entry, now),
+            has_positions: true,
             origin: piece.origin,
             proof: self.proof(),
-            bound: Some(now.since(as_of)),
-            age: now.since(piece.entry.filled_at()),
-            position: Some(position),
-            upper: Some(Position { epoch: position.epoch, at: piece.entry.upper() }),
             degraded: None,
+            miss: (piece.origin != Origin::L1).then_some(Event::MissCold),
+            kept: piece.kept,
         };
-        self.view.figures().answer(&receipt);
-        let miss = (piece.origin != Origin::L1).then_some(Event::MissCold);
-        let (kept, left_nanos) = (piece.kept, left_nanos(&piece.entry, now));
-        Answer::new(piece.entry.into_value(), receipt, Route { miss, kept, left_nanos })
+        self.view.figures().answer(&carried);
+        Answer::new(piece.entry.into_value(), carried)
     }
 }

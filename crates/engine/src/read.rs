@@ -31,7 +31,7 @@ mod boarding;
 mod outage;
 pub(crate) mod weigh;
 
-use crate::answer::{Answer, Consistency, Route};
+use crate::answer::{Answer, Carried, Consistency};
 use crate::cache::Cache;
 use crate::error::{ReadError, SessionError};
 use crate::flight::Landed;
@@ -40,7 +40,7 @@ use crate::life::Happening;
 use crate::load::Load;
 use crate::view::Event;
 use candor_core::{
-    Degraded, Demand, Entry, Level, Moment, Origin, Position, ProofKind, Receipt, SessionToken, Sight,
+    Degraded, Demand, Entry, Epoch, Level, LogId, Moment, Origin, Position, ProofKind, SessionToken, Sight,
     Verdict,
 };
 use candor_tiers::Tier;
@@ -60,10 +60,8 @@ where
 {
     /// The fast path: an entry for which nothing changed and whose proof is young enough. `None` sends the read to the
     /// loop; it does not mean that there is nothing.
-    ///
-    /// The flag says that the entry is due to be refreshed early.
     #[inline]
-    pub(crate) fn hit(&self, key: &K, level: Level) -> Option<(Answer<V>, bool)> {
+    pub(crate) fn hit<L>(&self, key: &K, level: Level) -> Option<Answer<V, L>> {
         // In whole nanoseconds throughout: a `Duration` divides each time it is made or added.
         let now = self.shared.world.clock().coarse();
         let ledger = self.shared.follower.ledger();
@@ -87,48 +85,50 @@ where
             Level::Any if logged && self.shared.follower.is_down() => return None,
             Level::Bounded(_) | Level::Any => {}
         }
-        let due = self.is_due_early(left);
         let age = now.nanos_since(entry.filled_at());
-        let at = |at| logged.then_some(Position { epoch: sight.epoch, at });
-        let receipt = Receipt {
+        let carried = Carried {
+            epoch: sight.epoch,
+            at: sight.watermark.max(entry.proven()),
+            upper: entry.upper(),
+            bound_nanos: bound,
+            age_nanos: age,
+            left_nanos: left,
+            has_positions: logged,
             origin: Origin::L1,
             proof: if logged { ProofKind::Log } else { ProofKind::Clock },
-            bound: Some(Duration::from_nanos(bound)),
-            age: Duration::from_nanos(age),
-            position: at(sight.watermark.max(entry.proven())),
-            upper: at(entry.upper()),
             degraded: None,
+            miss: None,
+            kept: true,
         };
         self.view.figures().hit(bound, age);
-        Some((
-            Answer::new(entry.into_value(), receipt, Route { miss: None, kept: true, left_nanos: left }),
-            due,
-        ))
+        Some(Answer::new(entry.into_value(), carried))
     }
 
-    /// Reads one key.
+    /// The fast path of a read, where its level and the contract leave it to memory.
     #[inline]
+    pub(crate) fn plain_hit<L: Consistency>(&self, key: &K, level: &L) -> Option<Answer<V, L>> {
+        let contract = self.view.contract();
+        let level = level.of_plain_hit(contract.level)?;
+        if contract.critical || self.is_closed() {
+            return None;
+        }
+        self.hit(key, level)
+    }
+
+    /// Reads one key for which there was no plain hit.
     pub(crate) async fn read_demanding(
         &self,
         key: &K,
         demand: Demand,
-        loader: impl FnOnce() -> Arc<dyn Load<K, V>>,
+        loader: Arc<dyn Load<K, V>>,
     ) -> Result<Answer<V>, ReadError> {
+        self.check_open()?;
         if self.view.contract().critical && demand.level != Level::Strong {
             let refusal =
                 ReadError::Critical { view: self.view.contract().view.clone(), asked: demand.level };
             return Err(self.refused(key, refusal));
         }
-        if demand.token.is_none()
-            && let Some((answer, due)) = self.hit(key, demand.level)
-        {
-            if due {
-                self.refresh(key, &loader());
-            }
-            return Ok(answer);
-        }
-        // Boxed, so that the future of a hit is small: it is moved and dropped far more often than this one is made.
-        let outcome = Box::pin(self.read_slowly(key, demand, loader())).await;
+        let outcome = self.read_slowly(key, demand, loader).await;
         outcome.map_err(|error| self.refused(key, error))
     }
 
@@ -242,19 +242,22 @@ where
             // The ledger says nothing; all that is left is when the source was asked.
             Verdict::Void(_) => (ProofKind::Clock, None),
         };
-        let epoch = look.sight.epoch;
-        let receipt = Receipt {
+        let carried = Carried {
+            epoch: look.sight.epoch,
+            at: at.unwrap_or(0),
+            upper: look.entry.upper(),
+            bound_nanos: now.nanos_since(look.as_of),
+            age_nanos: now.nanos_since(look.entry.filled_at()),
+            left_nanos: left_nanos(&look.entry, now),
+            has_positions: at.is_some() && self.logged(),
             origin: Origin::L1,
             proof,
-            bound: Some(now.since(look.as_of)),
-            age: now.since(look.entry.filled_at()),
-            position: at.filter(|_| self.logged()).map(|at| Position { epoch, at }),
-            upper: at.filter(|_| self.logged()).map(|_| Position { epoch, at: look.entry.upper() }),
             degraded,
+            miss: None,
+            kept: true,
         };
-        self.view.figures().answer(&receipt);
-        let left_nanos = left_nanos(&look.entry, now);
-        Answer::new(look.entry.into_value(), receipt, Route { miss: None, kept: true, left_nanos })
+        self.view.figures().answer(&carried);
+        Answer::new(look.entry.into_value(), carried)
     }
 
     /// The answer of a flight, unless the flight began too early for this read or took too long.
@@ -286,21 +289,25 @@ where
         if too_old {
             return Ok(None);
         }
-        let age = now.since(filled_at);
-        let proof = if landed.upper.is_some() { self.proof() } else { ProofKind::Clock };
-        let receipt = Receipt {
+        let age_nanos = now.nanos_since(filled_at);
+        let nowhere = Position { epoch: Epoch { log: LogId(0), era: 0 }, at: 0 };
+        let Position { epoch, at } = landed.upper.unwrap_or(nowhere);
+        let carried = Carried {
+            epoch,
+            at,
+            upper: at,
+            bound_nanos: age_nanos,
+            age_nanos,
+            left_nanos: left_nanos(&landed.entry, now),
+            has_positions: landed.upper.is_some(),
             origin,
-            proof,
-            bound: Some(age),
-            age,
-            position: landed.upper,
-            upper: landed.upper,
+            proof: if landed.upper.is_some() { self.proof() } else { ProofKind::Clock },
             degraded: None,
+            miss: Some(miss),
+            kept: landed.kept,
         };
-        self.view.figures().answer(&receipt);
-        let left_nanos = left_nanos(&landed.entry, now);
-        let route = Route { miss: Some(miss), kept: landed.kept, left_nanos };
-        Ok(Some(Answer::new(landed.entry.into_value(), receipt, route)))
+        self.view.figures().answer(&carried);
+        Ok(Some(Answer::new(landed.entry.into_value(), carried)))
     }
 
     /// What a read at this level with this token asks of this source.

@@ -4,6 +4,7 @@ use crate::answer::{Answer, Consistency, Declared};
 use crate::cache::Cache;
 use crate::error::ReadError;
 use crate::load::Load;
+use crate::reading::Reading;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -71,8 +72,12 @@ where
     /// # Errors
     ///
     /// See [`ReadError`].
-    pub async fn read(&self, key: &K) -> Result<Answer<V>, ReadError> {
-        self.at(Declared).read(key).await
+    #[inline]
+    pub fn read<'a>(
+        &'a self,
+        key: &'a K,
+    ) -> Reading<'a, K, V, Declared, impl FnOnce() -> Arc<dyn Load<K, V>>> {
+        self.cache.read_with(key, Declared, || Arc::clone(&self.loader))
     }
 
     /// Reads at another level than the contract's.
@@ -112,7 +117,8 @@ where
     /// # Errors
     ///
     /// See [`ReadError`].
-    pub async fn read(&self, key: &K) -> Result<Answer<V, L>, ReadError> {
-        self.view.cache.read_with(key, self.level.clone(), || Arc::clone(&self.view.loader)).await
+    #[inline]
+    pub fn read<'a>(&'a self, key: &'a K) -> Reading<'a, K, V, L, impl FnOnce() -> Arc<dyn Load<K, V>>> {
+        self.view.cache.read_with(key, self.level.clone(), || Arc::clone(&self.view.loader))
     }
 }

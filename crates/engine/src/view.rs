@@ -1,7 +1,8 @@
 //! A view at run time: its contract and what is counted about it.
 
+use crate::answer::Carried;
 use crate::stats::{Counters, Histogram};
-use candor_core::{Contract, Origin, Receipt};
+use candor_core::{Contract, Origin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub struct View {
 
 /// Why a read did not take what memory held, or a fill was not kept. The rows of the bypass and eviction figures.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Event {
     /// Memory held nothing.
     MissCold,
@@ -151,13 +152,11 @@ impl Figures {
         self.bounds.count_nanos(bound_nanos);
     }
 
-    pub(crate) fn answer(&self, receipt: &Receipt) {
-        self.origins.count(slot(receipt.origin));
-        self.ages.count(receipt.age);
-        if let Some(bound) = receipt.bound {
-            self.bounds.count(bound);
-        }
-        if receipt.degraded.is_some() {
+    pub(crate) fn answer(&self, carried: &Carried) {
+        self.origins.count(slot(carried.origin));
+        self.ages.count_nanos(carried.age_nanos);
+        self.bounds.count_nanos(carried.bound_nanos);
+        if carried.degraded.is_some() {
             self.event(Event::Degraded);
         }
     }

@@ -38,7 +38,7 @@ where
     }
 
     /// Loads the key in the background, unless somebody already does.
-    pub(super) fn refresh(&self, key: &K, loader: &Arc<dyn Load<K, V>>) {
+    pub(crate) fn refresh(&self, key: &K, loader: &Arc<dyn Load<K, V>>) {
         if !self.shared.flights.is_idle(key) {
             return;
         }
@@ -76,7 +76,7 @@ where
     ///
     /// `left` and all else in nanoseconds; `u64::MAX` for an entry that never ends.
     #[inline]
-    pub(super) fn is_due_early(&self, left: u64) -> bool {
+    pub(crate) fn is_due_early(&self, left: u64) -> bool {
         // Beyond forty times the cost the chance is below e^-40; no need to draw.
         left < self.view.fill_cost_nanos().saturating_mul(40)
             && self.view.contract().refresh == Refresh::Early

@@ -66,10 +66,10 @@ impl Dress {
             self.is_authenticating,
         );
         let headers = response.headers_mut();
-        headers.insert(RECEIPT_HEADER, headers::receipt(receipt));
-        headers.insert(AGE, headers::age(receipt));
-        headers.insert(CACHE_CONTROL, cache_control(&reuse, receipt));
-        headers.insert(CACHE_STATUS_HEADER, headers::cache_status(&passage(receipt, answer.route())));
+        headers.insert(RECEIPT_HEADER, headers::receipt(&receipt));
+        headers.insert(AGE, headers::age(&receipt));
+        headers.insert(CACHE_CONTROL, cache_control(&reuse, &receipt));
+        headers.insert(CACHE_STATUS_HEADER, headers::cache_status(&passage(&receipt, answer.route())));
         headers.insert(VARY, headers::vary(self.subject_header.as_ref()));
         self.put_session(headers, &answer.session());
         response
@@ -101,7 +101,7 @@ impl Dress {
             body.extend_from_slice(format!("],\"found\":{found},\"value\":").as_bytes());
             body.extend_from_slice(answer.value().map_or(b"null", |json| json.as_bytes()));
             body.extend_from_slice(b",\"receipt\":");
-            body.extend_from_slice(receipt_json(answer.receipt()).to_string().as_bytes());
+            body.extend_from_slice(receipt_json(&answer.receipt()).to_string().as_bytes());
             body.push(b'}');
         }
         body.push(b']');
