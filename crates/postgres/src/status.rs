@@ -126,7 +126,7 @@ pub(crate) fn of(facts: &Facts, needs: &Needs) -> Status {
             Some(TableStatus {
                 table: key.clone(),
                 is_published: publication
-                    .is_some_and(|publication| publication.holds(key, table) && !publication.filters(key)),
+                    .is_some_and(|publication| publication.holds(table) && !publication.filters(key)),
                 replica_identity: match table.root.identity.as_str() {
                     "f" => "FULL",
                     "i" => "INDEX",

@@ -125,9 +125,28 @@ pub(crate) struct Listed {
 }
 
 impl Publication {
-    /// Whether changes of a table are published.
-    pub(crate) fn holds(&self, key: &str, table: &Table) -> bool {
-        self.is_for_all || self.listed.contains_key(key) || self.schemas.contains(&table.root.schema)
+    /// Whether changes of a table are published, wherever in it they happen.
+    pub(crate) fn holds(&self, table: &Table) -> bool {
+        self.lacks(table).is_empty()
+    }
+
+    /// What has to be added for that, as SQL names it.
+    ///
+    /// Partitions come with their root, also those made later. A table that inherits comes with its parent only if it is
+    /// there when the parent is added, so each is looked at by itself.
+    pub(crate) fn lacks(&self, table: &Table) -> Vec<String> {
+        let is_missing = |relation: &&Relation| {
+            !(self.listed.contains_key(&relation.key()) || self.schemas.contains(&relation.schema))
+        };
+        let is_single = table.root.kind == "p" || table.parts.is_empty();
+        let parts = if is_single { &[] } else { table.parts.as_slice() };
+        let only = if is_single { "" } else { "ONLY " };
+        std::iter::once(&table.root)
+            .chain(parts)
+            .filter(|_| !self.is_for_all)
+            .filter(is_missing)
+            .map(|relation| format!("{only}{}", relation.sql()))
+            .collect()
     }
 
     /// Whether something of a table is withheld.

@@ -78,9 +78,9 @@ fn alter(publication: &str, found: &Publication, wanted: &[(&str, &Table)], need
             in_comment(&name(key))
         ));
     }
-    let missing: Vec<_> = wanted.iter().filter(|(key, table)| !found.holds(key, table)).copied().collect();
+    let missing: Vec<String> = wanted.iter().flat_map(|(_, table)| found.lacks(table)).collect();
     if !missing.is_empty() {
-        statements.push(format!("ALTER PUBLICATION {quoted} ADD TABLE {}", list(&missing)));
+        statements.push(format!("ALTER PUBLICATION {quoted} ADD TABLE {}", missing.join(", ")));
     }
     if found.is_ours && !found.is_for_all {
         let is_below = |listed: &str| {

@@ -8,3 +8,4 @@ mod prepare;
 mod roles;
 mod schema;
 mod state;
+mod token;

@@ -114,7 +114,7 @@ fn table(facts: &Facts, key: &str, need: &TableNeed, findings: &mut Vec<Finding>
         ));
         return;
     }
-    identity(facts, key, table, need, findings);
+    identity(facts, table, need, findings);
     let Some(publication) = &facts.publication else { return };
     if publication.filters(key) && !publication.is_for_all {
         findings.push(broken(
@@ -129,7 +129,7 @@ fn table(facts: &Facts, key: &str, need: &TableNeed, findings: &mut Vec<Finding>
                 t = table.root.sql()
             ),
         ));
-    } else if !publication.holds(key, table) {
+    } else if !publication.holds(table) {
         let owner =
             if table.all().all(|relation| relation.is_owned) { "" } else { " (as the table's owner)" };
         findings.push(broken(
@@ -143,8 +143,8 @@ fn table(facts: &Facts, key: &str, need: &TableNeed, findings: &mut Vec<Finding>
     }
 }
 
-fn identity(facts: &Facts, key: &str, table: &Table, need: &TableNeed, findings: &mut Vec<Finding>) {
-    let is_published = facts.publication.as_ref().is_some_and(|publication| publication.holds(key, table));
+fn identity(facts: &Facts, table: &Table, need: &TableNeed, findings: &mut Vec<Finding>) {
+    let is_published = facts.publication.as_ref().is_some_and(|publication| publication.holds(table));
     let is_failing = is_published && !table.is_publishable();
     for relation in table.stored() {
         let Some(mend) = setup::identity_statement(relation, &need.identity) else { continue };

@@ -152,3 +152,36 @@ async fn a_publication_that_publishes_too_little_is_widened_if_it_is_ours() {
     assert_eq!(broken(&bench.status(&needs).await).len(), 0);
     assert_eq!(bench.plan(&needs, SetupOptions::default()).await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_table_that_inherits_later_is_added_for_its_parent_reads_it() {
+    let bench = Bench::start(SHOP).await;
+    let needs = needs(&[("public.parent", &[])]);
+    bench.set_up(&needs).await;
+    bench.cluster.psql("CREATE TABLE late () INHERITS (parent)");
+    assert_eq!(broken(&bench.status(&needs).await).len(), 1);
+    let statements = bench.set_up(&needs).await;
+    assert_eq!(
+        statements,
+        [
+            "ALTER TABLE \"public\".\"late\" REPLICA IDENTITY FULL",
+            "ALTER PUBLICATION \"candor\" ADD TABLE ONLY \"public\".\"late\"",
+        ]
+    );
+    assert_eq!(bench.plan(&needs, SetupOptions::default()).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_publication_of_a_schema_or_of_everything_holds_its_tables() {
+    let bench = Bench::start(SHOP).await;
+    let needs = needs(&[("public.keyed", &[]), ("public.parted", &[]), ("public.parent", &[])]);
+    for all in ["FOR TABLES IN SCHEMA public", "FOR ALL TABLES"] {
+        let with = "WITH (publish_via_partition_root = true)";
+        bench
+            .cluster
+            .psql(&format!("DROP PUBLICATION IF EXISTS candor; CREATE PUBLICATION candor {all} {with}"));
+        bench.set_up(&needs).await;
+        assert_eq!(broken(&bench.status(&needs).await).len(), 0);
+        assert_eq!(bench.plan(&needs, SetupOptions::default()).await, Vec::<String>::new());
+    }
+}
