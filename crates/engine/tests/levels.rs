@@ -236,3 +236,60 @@ async fn a_critical_view_gives_no_hints() {
     bench.cache.get(&1, bench.source.reader()).await.unwrap();
     assert!(bench.cache.peek(&1).is_none());
 }
+
+/// The log a token speaks of is lost after the read was let in, at each moment at which it may still have to wait. The
+/// new history has reached higher numbers, so only the log's name tells that the token's write is not in it.
+#[tokio::test]
+async fn a_log_lost_while_a_token_is_honoured_is_an_error_and_never_an_answer() {
+    let demand = |level, position| {
+        let token = Some(candor::SessionToken::at(position));
+        candor::Demanded(candor::Demand { level, token })
+    };
+    let lose = |source: &crate::MemorySource<u32, u64>| {
+        source.restore(1, [(1, 1)]);
+        for _ in 0..20 {
+            source.commit([(2, Some(0))]);
+        }
+    };
+    for level in [Level::Session, Level::Any, Level::Strong] {
+        // In its own load.
+        let bench = Bench::new();
+        (0..10).for_each(|value| bench.write(1, value));
+        let token = bench.source.commit([(1, Some(77))]);
+        bench.settle().await;
+        let source = bench.source.clone();
+        let losing = move |context: candor::LoadContext<u32, u64>| {
+            lose(&source);
+            let loaded = source.read(context.key()).map(|(value, stamp)| {
+                let tag = crate::MemorySource::<u32, u64>::tag(context.key());
+                candor::Loaded::maybe(value).stamped(stamp).tagged(tag)
+            });
+            std::future::ready(loaded)
+        };
+        let answer = bench.cache.read_with(&1, demand(level, token), || std::sync::Arc::new(losing)).await;
+        assert!(matches!(answer, Err(ReadError::Session(_))), "{level}, in its load: {answer:?}");
+
+        // While it waits for the log to tell what the fence already knows.
+        let bench = Bench::new();
+        (0..10).for_each(|value| bench.write(1, value));
+        bench.cache.get(&1, bench.source.reader()).await.unwrap();
+        bench.settle().await;
+        bench.source.freeze_log(true);
+        let token = bench.source.commit([(1, Some(77))]);
+        let read = tokio::spawn({
+            let (cache, source, demand) = (bench.cache.clone(), bench.source.clone(), demand(level, token));
+            async move { cache.read_with(&1, demand, || source.loader()).await }
+        });
+        bench.settle().await;
+        assert!(!read.is_finished(), "{level} waits for the log");
+        lose(&bench.source);
+        bench.source.freeze_log(false);
+        for _ in 0..100 {
+            bench.settle().await;
+            bench.clock.advance(Duration::from_millis(10));
+        }
+        assert!(read.is_finished(), "{level} ends within its time");
+        let answer = read.await.unwrap();
+        assert!(matches!(answer, Err(ReadError::Session(_))), "{level}, at its fence: {answer:?}");
+    }
+}
