@@ -1,0 +1,3 @@
+//! Every ability of the testbed, once, against a real server.
+
+mod cluster;
