@@ -106,7 +106,8 @@ pub enum TlsMode {
     Disable,
     /// If the server has it; the certificate is not looked at.
     Prefer,
-    /// Always; the certificate is not looked at.
+    /// Always; the certificate is not looked at, unless `root_certificate` is given: then as [`Self::VerifyCa`], as libpq
+    /// does it.
     Require,
     /// Always; the certificate is signed by somebody we trust.
     VerifyCa,

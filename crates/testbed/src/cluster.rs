@@ -4,6 +4,7 @@
 //! others, so that [`Cluster::psql`] works in every test.
 
 mod builder;
+mod identity;
 mod psql;
 mod template;
 

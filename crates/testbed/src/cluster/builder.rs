@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::sync::Mutex;
 
-use super::{Cluster, template};
+use super::{Cluster, identity, template};
 use crate::{folder, free_port};
 
 /// What every server starts from; [`Builder::setting`] comes later and wins.
@@ -78,6 +78,7 @@ impl Builder {
         let cluster =
             Cluster { port: free_port(), password: self.password.clone(), server: Mutex::default(), folder };
         template::unpack(&cluster.data_dir());
+        identity::renew(&cluster.data_dir());
         cluster.append("postgresql.conf", &self.configuration(&cluster));
         cluster.write("pg_hba.conf", &self.admission());
         cluster.start_again();

@@ -13,3 +13,9 @@ fn a_new_server_answers_on_its_port_and_logs_logically() {
     cluster.start_again();
     assert_eq!(cluster.psql("SELECT 1"), "1");
 }
+
+#[test]
+fn two_servers_are_not_the_same_system() {
+    let identifier = |cluster: &Cluster| cluster.psql("SELECT system_identifier FROM pg_control_system()");
+    assert_ne!(identifier(&Cluster::start()), identifier(&Cluster::start()));
+}
