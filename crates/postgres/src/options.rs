@@ -1,4 +1,13 @@
 //! How a database is reached and used, with a reason for every default.
+//!
+//! A connection string is read as libpq reads it, so that what works for `psql` works here. What libpq knows and we do
+//! not follow is refused by name rather than passed over: a setting without effect is a promise not kept.
+
+mod complete;
+mod passfile;
+mod text;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +17,10 @@ use std::time::Duration;
 pub struct PostgresOptions {
     /// Where it is and who asks: a connection string as libpq reads it, completed from `PG*` variables.
     pub connect: ConnectOptions,
+    /// Whether a pooler that hands out server connections by the transaction (pgbouncer) is known to stand in between.
+    /// Without it a pooler is found out by its refusing, or losing, the settings of a session. With it, nothing of a
+    /// session is ever relied on: every fill brings its settings along, and no statement is prepared by name.
+    pub pooler: bool,
     /// Connections for fills.
     pub connections_max: usize,
     /// How long a fill waits for a connection.
@@ -51,6 +64,41 @@ pub struct ConnectOptions {
     pub application_name: Box<str>,
 }
 
+impl ConnectOptions {
+    /// Reads a connection string, `postgres://user@host/database` or `host=… dbname=…`, and completes it as libpq does:
+    /// from the `PG*` variables, then the password file, then the defaults. An empty string is one, too.
+    ///
+    /// The password is the one that the password file has for the first host it knows.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says which part is wrong and what would be accepted. It never contains the password.
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
+        complete::complete(text::read(text)?, env)
+    }
+
+    /// Where it goes and as whom, for messages.
+    pub(crate) fn describe(&self) -> String {
+        let places: Vec<String> =
+            self.hosts.iter().map(|(host, port)| place(host, *port)).collect();
+        format!("database `{}` at {} as `{}`", self.database, places.join(" or "), self.user)
+    }
+}
+
+/// One host, for messages.
+pub(crate) fn place(host: &str, port: u16) -> String {
+    match host {
+        _ if is_socket_directory(host) => format!("{host}/.s.PGSQL.{port}"),
+        _ if host.contains(':') => format!("[{host}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
+/// Whether a host is a directory of Unix sockets; `@` marks the abstract ones of Linux.
+pub(crate) fn is_socket_directory(host: &str) -> bool {
+    host.starts_with(['/', '@'])
+}
+
 /// libpq's `sslmode`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum TlsMode {
@@ -72,6 +120,7 @@ impl PostgresOptions {
     pub fn new(connect: ConnectOptions) -> Self {
         Self {
             connect,
+            pooler: false,
             connections_max: 8,
             acquire_timeout: Duration::from_millis(250),
             statement_timeout: Duration::from_secs(2),

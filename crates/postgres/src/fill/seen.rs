@@ -1,0 +1,129 @@
+//! What a statement saw: its snapshot, a position above it, and the server that answered.
+
+use crate::identity::{Identity, STARTED_SQL, TIMELINE_SQL, timeline_of};
+use crate::lsn::Lsn;
+use tokio_postgres::Row;
+
+/// What a statement saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The snapshot. Of a standby, only what lies below `xmin`: a standby's snapshot lists no transaction in progress
+    /// and would call them visible, so its upper end is lowered to its lower one.
+    pub(crate) snapshot: Visible,
+    /// No visible transaction is logged above.
+    pub(crate) upper: Lsn,
+    /// Every transaction whose commit ends at or below is visible. Only a standby knows: it makes commits visible in the
+    /// order of the log. On a primary the snapshot decides.
+    pub(crate) certain: Option<Lsn>,
+    /// Whether the server was a standby.
+    pub(crate) in_recovery: bool,
+    /// The log the positions count in.
+    pub(crate) identity: Identity,
+}
+
+/// A snapshot, as `pg_current_snapshot()` prints it: `xmin:xmax:xip,…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Visible {
+    /// Every transaction below is finished.
+    pub(crate) xmin: u64,
+    /// No transaction at or above was finished.
+    pub(crate) xmax: u64,
+    /// Those between that were running, ascending.
+    pub(crate) in_progress: Box<[u64]>,
+}
+
+impl Visible {
+    /// Reads the text form.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let refusal = || format!("`{text}` is not a snapshot such as 10:20:10,14");
+        let number = |text: &str| text.parse::<u64>().map_err(|_| refusal());
+        let mut parts = text.splitn(3, ':');
+        let mut part = || parts.next().ok_or_else(refusal);
+        let (xmin, xmax, list) = (number(part()?)?, number(part()?)?, part()?);
+        let mut in_progress =
+            list.split(',').filter(|id| !id.is_empty()).map(number).collect::<Result<Vec<u64>, String>>()?;
+        in_progress.sort_unstable();
+        let in_range = in_progress.iter().all(|id| (xmin..xmax).contains(id));
+        if xmin > xmax || !in_range {
+            return Err(refusal());
+        }
+        Ok(Self { xmin, xmax, in_progress: in_progress.into() })
+    }
+}
+
+/// How many columns [`sql`] has.
+pub(super) const COLUMNS: usize = 5;
+
+/// The columns of a statement that say what it saw: the snapshot, the upper position, whether it is a standby, the
+/// timeline and the start. The position is read while the statement runs, so after its snapshot was taken.
+///
+/// A standby applies a commit a moment before it says that it did, so what it has *received* bounds what it shows; a standby
+/// that was never streamed to (it reads an archive) can only say what it applied.
+pub(super) fn sql() -> [String; COLUMNS] {
+    [
+        "pg_current_snapshot()::text".into(),
+        "CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
+         ELSE pg_current_wal_insert_lsn() END::text"
+            .into(),
+        "pg_is_in_recovery()".into(),
+        TIMELINE_SQL.into(),
+        STARTED_SQL.into(),
+    ]
+}
+
+/// Asked before a standby's snapshot is taken.
+pub(super) const REPLAYED_SQL: &str = "SELECT pg_last_wal_replay_lsn()::text";
+
+/// The columns of [`sql`], read.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) snapshot: Visible,
+    pub(super) upper: Lsn,
+    pub(super) in_recovery: bool,
+    pub(super) timeline: u32,
+    pub(super) started_micros: i64,
+}
+
+impl Told {
+    /// Reads them from a place in a row.
+    pub(super) fn of_row(row: &Row, at: usize) -> Result<Self, String> {
+        let text = |place: usize| {
+            let found: Result<Option<String>, _> = row.try_get(at + place);
+            found.map_err(|error| error.to_string())?.ok_or("the server does not know its position".to_owned())
+        };
+        let wrong = |error: tokio_postgres::Error| error.to_string();
+        let mut told = Self {
+            snapshot: Visible::parse(&text(0)?)?,
+            upper: text(1)?.parse()?,
+            in_recovery: row.try_get(at + 2).map_err(wrong)?,
+            timeline: timeline_of(&text(3)?)?,
+            started_micros: row.try_get(at + 4).map_err(wrong)?,
+        };
+        if told.in_recovery {
+            told.snapshot.xmax = told.snapshot.xmin;
+            told.snapshot.in_progress = Box::default();
+        }
+        Ok(told)
+    }
+
+    pub(super) fn seen(self, certain: Option<Lsn>, identity: Identity) -> Seen {
+        let Self { snapshot, upper, in_recovery, .. } = self;
+        Seen { snapshot, upper, certain: certain.filter(|_| in_recovery), in_recovery, identity }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_read_as_postgres_prints_them() {
+        let parsed = Visible::parse("10:20:10,14").unwrap();
+        assert_eq!((parsed.xmin, parsed.xmax, &*parsed.in_progress), (10, 20, [10, 14].as_slice()));
+        assert_eq!(Visible::parse("7:7:").unwrap().in_progress.len(), 0);
+        assert_eq!(Visible::parse("18446744073709551614:18446744073709551615:").unwrap().xmax, u64::MAX);
+        for text in ["", "1", "1:2", "1:2:x", "2:1:", "5:7:4", "5:7:7", "5:7:5:"] {
+            assert!(Visible::parse(text).is_err(), "{text}");
+        }
+    }
+}
