@@ -52,6 +52,13 @@ pub(crate) struct Landed<V> {
     pub(crate) kept: bool,
 }
 
+impl<V> Landed<V> {
+    /// The position up to which the fill certainly saw everything, if the loader said what it saw.
+    pub(crate) fn certain(&self) -> Option<Position> {
+        self.upper.map(|upper| Position { epoch: upper.epoch, at: self.entry.proven() })
+    }
+}
+
 /// Why a flight brought nothing back.
 #[derive(Clone, Debug)]
 pub(crate) enum FlightError {

@@ -51,6 +51,8 @@ struct Piece<V> {
 struct Batch<V> {
     landed: Vec<Landed<V>>,
     upper: Position,
+    /// Up to where the transaction certainly saw everything.
+    certain: Position,
     begun: Moment,
 }
 
@@ -106,7 +108,7 @@ where
             let why = "the source takes longer than the level allows".to_owned();
             return Err(ReadError::LevelUnmet { level: need.level, why });
         }
-        let (at, as_of) = (batch.upper, batch.begun);
+        let (at, as_of) = (batch.certain, batch.begun);
         let piece =
             |landed: Landed<V>| Piece { entry: landed.entry, origin: Origin::Source, kept: landed.kept };
         let answers = batch.landed.into_iter().map(|landed| self.piece_answer(piece(landed), at, as_of));
@@ -204,12 +206,13 @@ where
         self.view.filled(took);
         let doomed = || shared.invalidations.load(Ordering::Acquire) != before;
         let upper = loaded.stamp.upper();
+        let certain = Position { epoch: upper.epoch, at: loaded.stamp.certain() };
         let keep = |(key, answer): (&K, Loaded<V>)| {
             let fill = Fill { key, view: &self.view, local: local.clone(), begun, took };
             shared.keep(&fill, answer.stamped(loaded.stamp.clone()), &doomed)
         };
         let landed = keys.iter().zip(loaded.answers).map(keep).collect();
-        Ok(Batch { landed, upper, begun })
+        Ok(Batch { landed, upper, certain, begun })
     }
 
     fn piece_answer(&self, piece: Piece<V>, position: Position, as_of: Moment) -> Answer<V> {

@@ -271,13 +271,14 @@ where
         let now = self.shared.world.now();
         let filled_at = landed.entry.filled_at();
         if let Some(token) = need.token {
+            // A fill that began after the token was given reflects what the token stands for. Of one that was joined,
+            // only what its stamp is certain of counts: below its upper position lie changes that it does not see.
+            let afresh = filled_at >= need.begun;
             match landed.upper {
-                Some(upper) if upper.reaches(token) => {}
-                Some(upper) if filled_at >= need.begun => {
-                    return Err(SessionError::Ahead { wanted: token, reached: upper }.into());
+                Some(upper) if landed.certain().is_some_and(|certain| certain.reaches(token)) || afresh => {
+                    self.check_token(need.token, upper)?;
                 }
-                // A fill that began after the token was given reflects what the token stands for.
-                None if filled_at >= need.begun => {}
+                None if afresh => {}
                 _ => return Ok(None),
             }
         }
@@ -291,11 +292,11 @@ where
         }
         let age_nanos = now.nanos_since(filled_at);
         let nowhere = Position { epoch: Epoch { log: LogId(0), era: 0 }, at: 0 };
-        let Position { epoch, at } = landed.upper.unwrap_or(nowhere);
+        let Position { epoch, at: upper } = landed.upper.unwrap_or(nowhere);
         let carried = Carried {
             epoch,
-            at,
-            upper: at,
+            at: landed.certain().map_or(0, |certain| certain.at),
+            upper,
             bound_nanos: age_nanos,
             age_nanos,
             left_nanos: left_nanos(&landed.entry, now),

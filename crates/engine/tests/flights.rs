@@ -399,3 +399,52 @@ async fn the_tasks_end_with_the_last_handle() {
     settle().await;
     assert_eq!(source.fences(), before);
 }
+
+#[tokio::test]
+async fn a_session_does_not_take_a_joined_load_that_may_not_have_seen_its_write() {
+    use candor::{Loaded, Session, Stamp, core::Snapshot};
+    let bench = Bench::new();
+    bench.source.commit([(1, Some(1))]);
+    let at = bench.cache.fence().await.unwrap().positions()[0];
+    let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let loads = Arc::new(AtomicUsize::new(0));
+    // The snapshot is taken before the session's transaction is visible, the position read after: it lies above what the
+    // session wrote, which the load did not see.
+    let loader = {
+        let (began, go, loads) = (Arc::clone(&began), Arc::clone(&go), Arc::clone(&loads));
+        move |_: LoadContext<u32, u64>| {
+            let (began, go) = (Arc::clone(&began), Arc::clone(&go));
+            let number = loads.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let certain = if number == 0 {
+                    began.notify_one();
+                    go.notified().await;
+                    0
+                } else {
+                    at.at
+                };
+                let snapshot = Snapshot { upper: at, certain, xmin: 1, xmax: 1, in_progress: Box::new([]) };
+                let stamp = Stamp::Snapshot(Arc::new(snapshot));
+                Ok::<_, String>(Loaded::value(number as u64).stamped(stamp).tagged(candor::Tag(1)))
+            }
+        }
+    };
+    let early = {
+        let (cache, loader) = (bench.cache.clone(), loader.clone());
+        tokio::spawn(async move { cache.at(Any).read(&1, loader).await })
+    };
+    began.notified().await;
+    bench.clock.advance(Duration::from_millis(1));
+    let own = {
+        let (cache, token) = (bench.cache.clone(), candor::SessionToken::at(at));
+        tokio::spawn(async move { cache.at(Session(token)).read(&1, loader).await })
+    };
+    settle().await;
+    go.notify_one();
+    assert_eq!(
+        early.await.unwrap().unwrap().value(),
+        Some(&0),
+        "whoever asks for nothing gets what there is"
+    );
+    assert_eq!(own.await.unwrap().unwrap().value(), Some(&1), "the session's own write is missing");
+}
