@@ -6,6 +6,7 @@
 mod builder;
 mod identity;
 mod psql;
+mod standby;
 mod template;
 
 use std::fs::File;
@@ -23,7 +24,7 @@ pub use builder::Builder;
 use crate::nursery;
 use crate::patience::{PATIENCE, within};
 use crate::processes::Family;
-use crate::programs::{as_server, postgres_bin};
+use crate::programs::{as_servant, as_server, postgres_bin, run};
 
 /// How a server is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,11 @@ impl Cluster {
     /// The data folder. On a machine where the tests run as root it belongs to somebody else.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The certificate of the authority that vouches for a server made with [`Builder::tls`].
+    pub fn ca(&self) -> PathBuf {
+        self.data_dir().join("ca.crt")
     }
 
     /// `postgres://postgres@127.0.0.1:<port>/<database>`, with the password if there is one.
@@ -198,6 +204,12 @@ impl Cluster {
         ours && lines.nth(6).is_some_and(|state| state.trim() == "ready")
     }
 
+    /// The piece of shared memory by which two servers in one folder notice each other.
+    fn shared_memory(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.data_dir().join("postmaster.pid")).ok()?;
+        Some(text.lines().nth(6)?.split_whitespace().nth(1)?.to_owned())
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
@@ -215,6 +227,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let shared = self.shared_memory();
         if let Some(mut child) = self.server().take() {
             let family = Family::of(&child);
             family.thaw();
@@ -223,6 +236,11 @@ impl Drop for Cluster {
                 family.tell(Signal::KILL);
                 let _ = child.wait();
             }
+        }
+        // A server that was killed leaves a small piece of shared memory, which only its next start would remove. One that
+        // stopped in order has removed it, and then there is nothing to be removed here.
+        if let Some(shared) = shared {
+            let _ = run(as_servant("ipcrm", Path::new("/")).arg("-m").arg(shared), "");
         }
     }
 }

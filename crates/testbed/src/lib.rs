@@ -1,10 +1,12 @@
 //! Private servers for tests: real ones, on free ports, in temporary folders, gone when dropped.
 //!
 //! ```no_run
-//! use candor_testbed::Cluster;
+//! use candor_testbed::{Cluster, Proxy};
 //!
 //! let cluster = Cluster::start();
 //! cluster.psql("CREATE TABLE t (id int PRIMARY KEY)");
+//! let proxy = Proxy::to(cluster.address());
+//! proxy.freeze();
 //! ```
 //!
 //! Everything here blocks, and panics when the machine does not do as it is told: a test has no better use for such an
@@ -25,7 +27,10 @@ mod patience;
 mod ports;
 mod processes;
 mod programs;
+mod proxy;
+mod tls;
 
 pub use cluster::{Builder, Cluster, Mode};
 pub use patience::until;
 pub use ports::free_port;
+pub use proxy::Proxy;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::Mutex;
 
 use super::{Cluster, identity, template};
-use crate::{folder, free_port};
+use crate::{folder, free_port, tls};
 
 /// What every server starts from; [`Builder::setting`] comes later and wins.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -33,6 +33,7 @@ pub struct Builder {
     rules: Option<String>,
     password: Option<String>,
     durable: bool,
+    tls: bool,
 }
 
 impl Builder {
@@ -68,6 +69,13 @@ impl Builder {
         self
     }
 
+    /// Offers TLS, with a certificate for `localhost` and 127.0.0.1 by an authority whose own is at [`Cluster::ca`].
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
     /// Starts the server and waits until it lets clients in.
     ///
     /// # Panics
@@ -79,6 +87,9 @@ impl Builder {
             Cluster { port: free_port(), password: self.password.clone(), server: Mutex::default(), folder };
         template::unpack(&cluster.data_dir());
         identity::renew(&cluster.data_dir());
+        if self.tls {
+            tls::certify(&cluster.data_dir());
+        }
         cluster.append("postgresql.conf", &self.configuration(&cluster));
         cluster.write("pg_hba.conf", &self.admission());
         cluster.start_again();
@@ -91,7 +102,7 @@ impl Builder {
     fn configuration(&self, cluster: &Cluster) -> String {
         let force = if self.durable { "on" } else { "off" };
         let mut text = String::new();
-        let own = [("fsync", force)];
+        let own = [("fsync", force), ("ssl", if self.tls { "on" } else { "off" })];
         for (name, value) in DEFAULTS.iter().chain(&own) {
             line(&mut text, name, value);
         }
@@ -137,6 +148,7 @@ impl Cluster {
     }
 }
 
-fn line(text: &mut String, name: &str, value: &str) {
+/// One line of `postgresql.conf`.
+pub(super) fn line(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{name} = '{}'", value.replace('\'', "''"));
 }

@@ -13,7 +13,8 @@ use crate::programs::{as_servant, must_run, postgres_bin};
 pub(super) fn renew(data: &Path) {
     let path = data.join("global/pg_control");
     let mut control = std::fs::read(&path).expect("the control file cannot be read");
-    let checksum = checksum_at(&control).expect("the control file's checksum is not where it was up to PostgreSQL 18");
+    let checksum =
+        checksum_at(&control).expect("the control file's checksum is not where it was up to PostgreSQL 18");
     // The upper half is when the archive was made.
     let random = RandomState::new().hash_one(path.as_os_str()).to_le_bytes();
     control[..4].copy_from_slice(&random[..4]);

@@ -1,3 +1,7 @@
-//! Every ability of the testbed, once, against a real server.
+//! Every ability of the testbed, once, against real servers.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod cluster;
+mod proxy;
+mod standby;
