@@ -1,1 +1,287 @@
-//! To come.
+//! One fill: answers, tags, snapshot and position, all from one statement and in one round trip.
+//!
+//! ```text
+//! direct    [replay position, on a standby]                      prepared statement
+//! pooler    BEGIN READ ONLY; SET LOCAL …; [replay position]      unnamed statement        COMMIT
+//!           └────────────────────────────── sent together, answered together ───────────────────┘
+//! ```
+//!
+//! Invariants:
+//! * What is seen belongs to the statement that read the values: the snapshot is that statement's own, the upper position
+//!   is read while it runs, and the replay position of a standby before its snapshot is taken.
+//! * The transaction has no id and cannot write.
+//! * Nobody waits longer than the statement's time limit at the server, and a little for the network.
+
+mod params;
+mod plan;
+mod reading;
+mod rows;
+mod scan;
+mod seen;
+#[cfg(test)]
+mod tests;
+
+use crate::fault;
+use crate::lsn::Lsn;
+use crate::pool::{Held, Pool, Route, local_settings};
+use candor_core::KeyValue;
+use candor_core::port::{Filled, SourceError};
+use futures_util::future::try_join3;
+use params::Text;
+use seen::Told;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, RowStream, SimpleQueryMessage};
+
+pub(crate) use plan::{Bounds, FillPlan};
+pub(crate) use reading::Reading;
+pub(crate) use seen::{Seen, Visible};
+
+/// How much longer than the server's time limit the answer may be under way. Beyond, the server or the network is silent.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What a fill brings back.
+#[derive(Debug)]
+pub(crate) struct RawFill {
+    /// What its statement saw.
+    pub(crate) seen: Seen,
+    /// One per key, in the order asked.
+    pub(crate) answers: Vec<Filled>,
+}
+
+/// Fills any number of keys.
+///
+/// A connection that broke while it was idle, a statement the server forgot, and a standby that was thought a primary cost
+/// another attempt, each at most once.
+///
+/// # Errors
+///
+/// `Slow` past a time limit or when all connections are busy, `Down` when the server is gone, `Contract` for what the SQL
+/// asks and for answers that are too large.
+pub(crate) async fn fill(
+    pool: &Pool,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+) -> Result<RawFill, SourceError> {
+    let query = &plan.compiled.query;
+    let doing = format!("a fill of view `{}`", query.name);
+    if keys.is_empty() {
+        return Err(SourceError::contract(format!("{doing}: no key is given")));
+    }
+    if let Some(key) = keys.iter().find(|key| key.len() != query.key.len()) {
+        return Err(SourceError::contract(format!(
+            "{doing}: the key has {} parts, the view {} key columns",
+            key.len(),
+            query.key.len()
+        )));
+    }
+    let mut held = pool.acquire().await?;
+    let (mut may_reconnect, mut may_prepare, mut may_ask_again) = (true, true, true);
+    loop {
+        let error = match attempt(pool, &mut held, plan, keys, &doing).await {
+            Ok(attempt) => {
+                held.in_recovery = attempt.told.in_recovery;
+                if attempt.told.in_recovery && attempt.replayed.is_none() && may_ask_again {
+                    may_ask_again = false;
+                    continue;
+                }
+                let identity = held.identity(attempt.told.timeline, attempt.told.started_micros).await?;
+                return Ok(RawFill {
+                    seen: attempt.told.seen(attempt.replayed, identity),
+                    answers: attempt.answers,
+                });
+            }
+            Err(Failed::Otherwise(error)) => return Err(error),
+            Err(Failed::Statement(error)) => error,
+        };
+        if is_broken(&held.client, &error) {
+            let was_idle = held.is_reused();
+            held.discard();
+            pool.forget_idle();
+            if !(was_idle && may_reconnect) {
+                return Err(failed(pool, &doing, &error));
+            }
+            may_reconnect = false;
+            held = pool.acquire().await?;
+        } else if may_prepare && held.route == Route::Direct && is_forgotten(&error) {
+            may_prepare = false;
+            held.unprepare(&plan.statement(keys).sql);
+        } else {
+            return Err(failed(pool, &doing, &error));
+        }
+    }
+}
+
+/// What an attempt brought.
+struct Attempt {
+    told: Told,
+    replayed: Option<Lsn>,
+    answers: Vec<Filled>,
+}
+
+enum Failed {
+    /// The server refused, or the connection broke.
+    Statement(tokio_postgres::Error),
+    /// What another attempt would not mend.
+    Otherwise(SourceError),
+}
+
+async fn attempt(
+    pool: &Pool,
+    held: &mut Held,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+    doing: &str,
+) -> Result<Attempt, Failed> {
+    let statement_timeout = pool.options().statement_timeout;
+    let limit = statement_timeout + GRACE;
+    held.busy();
+    // From here an early return, like being dropped, ends the statement at the server and gives up the connection.
+    let outcome = timeout(limit, ask(held, plan, keys, statement_timeout, doing)).await.map_err(|_| {
+        Failed::Otherwise(SourceError::slow(format!(
+            "{doing}: no answer within {} ms, though the server should have given up by then; look at the network",
+            limit.as_millis()
+        )))
+    })??;
+    held.settled();
+    let (replayed, read) = outcome.map_err(Failed::Statement)?;
+    let (told, answers) = read.map_err(Failed::Otherwise)?;
+    Ok(Attempt { told, replayed, answers })
+}
+
+type Answered = Result<(Option<Lsn>, Result<(Told, Vec<Filled>), SourceError>), tokio_postgres::Error>;
+
+/// Sends everything at once and reads everything. The outer error is for answers not read to their end.
+async fn ask(
+    held: &mut Held,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+    statement_timeout: Duration,
+    doing: &str,
+) -> Result<Answered, Failed> {
+    let statement = plan.statement(keys);
+    let values = plan.values(keys);
+    let is_pooled = held.route == Route::Pooler;
+    let prepared = if is_pooled {
+        None
+    } else {
+        match held.prepared(&statement.sql, &statement.types).await {
+            Ok(prepared) => Some(prepared),
+            Err(error) => return Ok(Err(error)),
+        }
+    };
+    let before = before(is_pooled, held.in_recovery, statement_timeout);
+    let client = &held.client;
+    let asked = async {
+        let stream = match &prepared {
+            Some(prepared) => client.query_raw(prepared, &values).await,
+            None => {
+                let typed = values.iter().zip(statement.types.iter().cloned());
+                client.query_typed_raw(&statement.sql, typed).await
+            }
+        };
+        match stream {
+            Ok(stream) => read(stream, plan, keys, doing).await,
+            Err(error) => Ok(Err(error)),
+        }
+    };
+    // The three are polled, and so sent, in this order.
+    let (before, asked, after) =
+        try_join3(async { Ok(simple(client, before.as_deref()).await) }, asked, async {
+            Ok(simple(client, is_pooled.then_some("COMMIT")).await)
+        })
+        .await?;
+    // The first error is the cause; what follows it failed because of it.
+    Ok(before
+        .and_then(|replayed| asked.map(|read| (replayed, read)))
+        .and_then(|outcome| after.map(|_| outcome)))
+}
+
+async fn read(
+    stream: RowStream,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+    doing: &str,
+) -> Result<Result<Result<(Told, Vec<Filled>), SourceError>, tokio_postgres::Error>, Failed> {
+    match rows::read(stream, plan, keys, doing).await {
+        Ok(read) => Ok(Ok(Ok(read))),
+        Err(rows::Unread::Broken(error)) => Ok(Err(error)),
+        Err(rows::Unread::Refused(error)) => Ok(Ok(Err(error))),
+        Err(rows::Unread::Abandoned(error)) => Err(Failed::Otherwise(error)),
+    }
+}
+
+/// What goes before the statement: behind a pooler its transaction, on a standby the question how far it is.
+fn before(is_pooled: bool, in_recovery: bool, statement_timeout: Duration) -> Option<String> {
+    let begin = || format!("BEGIN READ ONLY; {}", local_settings(statement_timeout));
+    match (is_pooled, in_recovery) {
+        (false, false) => None,
+        (false, true) => Some(seen::REPLAYED_SQL.into()),
+        (true, false) => Some(begin()),
+        (true, true) => Some(format!("{}; {}", begin(), seen::REPLAYED_SQL)),
+    }
+}
+
+/// Runs statements without parameters. If they answer anything, it is a log position.
+async fn simple(client: &Client, sql: Option<&str>) -> Result<Option<Lsn>, tokio_postgres::Error> {
+    let Some(sql) = sql else { return Ok(None) };
+    let messages = client.simple_query(sql).await?;
+    Ok(messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    }))
+}
+
+/// Whether the connection, not the statement, is at fault.
+fn is_broken(client: &Client, error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => {
+            let class = code.code().get(..2).unwrap_or_default();
+            class == "08" || [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(code)
+        }
+        None => error.is_closed() || client.is_closed(),
+    }
+}
+
+/// Whether the server no longer knows a prepared statement, or knows it for a table that has changed since.
+fn is_forgotten(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
+        || (error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+            && error.as_db_error().is_some_and(|db| db.message().contains("cached plan")))
+}
+
+fn failed(pool: &Pool, doing: &str, error: &tokio_postgres::Error) -> SourceError {
+    let mut failed = fault::of(doing, error);
+    let code = error.code();
+    if code == Some(&SqlState::QUERY_CANCELED) {
+        let limit = pool.options().statement_timeout.as_millis();
+        failed.message.push_str(&format!(
+            "; the limit is {limit} ms: look for a missing index, or raise statement_timeout"
+        ));
+    } else if code == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
+        || code == Some(&SqlState::DUPLICATE_PSTATEMENT)
+    {
+        failed.message.push_str("; a pooler seems to stand in between: say so with pooler = true");
+    } else if code == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+        failed.message.push_str("; a view must not write, and neither may the functions it calls");
+    }
+    failed
+}
+
+impl FillPlan {
+    /// The statement for so many keys. A view without key columns has one answer for all.
+    fn statement(&self, keys: &[Box<[KeyValue]>]) -> &plan::Statement {
+        if keys.len() == 1 || self.one.types.is_empty() { &self.one } else { &self.many }
+    }
+
+    fn values(&self, keys: &[Box<[KeyValue]>]) -> Vec<Text> {
+        match keys {
+            [key] => key.iter().map(Text::of).collect(),
+            keys => {
+                let column = |place: usize| Text::of_array(keys.iter().map(move |key| &key[place]));
+                (0..self.compiled.query.key.len()).map(column).collect()
+            }
+        }
+    }
+}

@@ -5,9 +5,9 @@
 
 mod complete;
 mod passfile;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,8 +79,7 @@ impl ConnectOptions {
 
     /// Where it goes and as whom, for messages.
     pub(crate) fn describe(&self) -> String {
-        let places: Vec<String> =
-            self.hosts.iter().map(|(host, port)| place(host, *port)).collect();
+        let places: Vec<String> = self.hosts.iter().map(|(host, port)| place(host, *port)).collect();
         format!("database `{}` at {} as `{}`", self.database, places.join(" or "), self.user)
     }
 }

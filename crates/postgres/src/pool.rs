@@ -17,8 +17,6 @@
 mod connect;
 mod held;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use crate::fault;
 use crate::identity::Identity;
@@ -106,10 +104,13 @@ impl Pool {
         let shared = &self.shared;
         let began = Instant::now();
         let waiting = Waiting::new(&shared.figures.waiting);
-        let permit = timeout(shared.options.acquire_timeout, Arc::clone(&shared.permits).acquire_owned()).await;
+        let permit =
+            timeout(shared.options.acquire_timeout, Arc::clone(&shared.permits).acquire_owned()).await;
         drop(waiting);
-        let permit = permit.map_err(|_| self.exhausted())?.map_err(|_| SourceError::down("the pool is closed"))?;
+        let permit =
+            permit.map_err(|_| self.exhausted())?.map_err(|_| SourceError::down("the pool is closed"))?;
         let idle = self.pop_idle();
+        let is_reused = idle.is_some();
         let conn = match idle {
             Some(conn) => conn,
             None => connect::connect(shared).await?,
@@ -117,7 +118,7 @@ impl Pool {
         let waited = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         shared.figures.acquired.fetch_add(1, Ordering::Relaxed);
         shared.figures.acquire_micros.fetch_add(waited, Ordering::Relaxed);
-        Ok(Held::new(conn, permit, Arc::clone(shared)))
+        Ok(Held::new(conn, is_reused, permit, Arc::clone(shared)))
     }
 
     /// Gives up every idle connection: one was found broken, so the others probably are.

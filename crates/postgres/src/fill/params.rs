@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use candor_core::{KeyType, KeyValue};
-use postgres_protocol::IsNull;
-use tokio_postgres::types::{Format, ToSql, Type, to_sql_checked};
+
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 /// A parameter in text form.
 #[derive(Debug)]
@@ -37,7 +37,11 @@ impl Text {
 }
 
 impl ToSql for Text {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         out.extend_from_slice(self.0.as_bytes());
         Ok(IsNull::No)
     }

@@ -54,7 +54,8 @@ impl FillPlan {
     /// The contract's, if its SQL is open at the end or asks for more key columns than there are.
     pub(crate) fn new(compiled: Arc<Compiled>, bounds: Bounds) -> Result<Self, SourceError> {
         let query = &compiled.query;
-        let wrong = |error: String| SourceError::contract(format!("the SQL of view `{}`: {error}", query.name));
+        let wrong =
+            |error: String| SourceError::contract(format!("the SQL of view `{}`: {error}", query.name));
         let view = Pieces::of(&query.sql).map_err(wrong)?;
         let met = compiled
             .met

@@ -105,7 +105,8 @@ fn dollar(sql: &str, at: usize) -> Result<(usize, Token), String> {
     let rest = &sql[at + 1..];
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     if digits > 0 {
-        let number = rest[..digits].parse().map_err(|_| format!("`${}` is too large a number", &rest[..digits]))?;
+        let number =
+            rest[..digits].parse().map_err(|_| format!("`${}` is too large a number", &rest[..digits]))?;
         return Ok((at + 1 + digits, Token::Placeholder(number)));
     }
     let name = rest.bytes().take_while(|byte| is_name(*byte)).count();
@@ -114,7 +115,8 @@ fn dollar(sql: &str, at: usize) -> Result<(usize, Token), String> {
     }
     let mark = &sql[at..at + name + 2];
     let begin = at + mark.len();
-    let length = sql[begin..].find(mark).ok_or_else(|| format!("a string that begins with {mark} does not end"))?;
+    let length =
+        sql[begin..].find(mark).ok_or_else(|| format!("a string that begins with {mark} does not end"))?;
     Ok((begin + length + mark.len(), Token::Other))
 }
 
@@ -188,7 +190,9 @@ mod tests {
 
     #[test]
     fn what_does_not_end_or_goes_on_is_refused() {
-        for sql in ["'a", "\"a", "$$a", "$x$ $$", "/* /* */", "E'\\'", "SELECT 1; SELECT 2", "$99999999999999999999"] {
+        for sql in
+            ["'a", "\"a", "$$a", "$x$ $$", "/* /* */", "E'\\'", "SELECT 1; SELECT 2", "$99999999999999999999"]
+        {
             assert!(Pieces::of(sql).is_err(), "{sql}");
         }
         assert_eq!(Pieces::of("$2 '$9'").unwrap().highest(), 2);

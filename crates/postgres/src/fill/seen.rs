@@ -89,7 +89,9 @@ impl Told {
     pub(super) fn of_row(row: &Row, at: usize) -> Result<Self, String> {
         let text = |place: usize| {
             let found: Result<Option<String>, _> = row.try_get(at + place);
-            found.map_err(|error| error.to_string())?.ok_or("the server does not know its position".to_owned())
+            found
+                .map_err(|error| error.to_string())?
+                .ok_or("the server does not know its position".to_owned())
         };
         let wrong = |error: tokio_postgres::Error| error.to_string();
         let mut told = Self {

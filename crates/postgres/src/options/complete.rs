@@ -41,9 +41,9 @@ pub(super) fn complete(
     }
     let mut take = |name: &str| given.remove(name);
     let hosts = hosts(take("host"), take("port"))?;
-    let user = take("user").or_else(|| os_user(env)).ok_or(
-        "the connection string names no user, and this process's user has no name; write user=…",
-    )?;
+    let user = take("user")
+        .or_else(|| os_user(env))
+        .ok_or("the connection string names no user, and this process's user has no name; write user=…")?;
     let database = take("dbname").unwrap_or_else(|| user.clone());
     let passfile = take("passfile").map(PathBuf::from).or_else(|| Some(home(env)?.join(".pgpass")));
     let password = take("password").or_else(|| {
@@ -126,7 +126,10 @@ fn tls(mode: Option<String>, root: Option<String>) -> Result<(TlsMode, Option<Pa
         }
     };
     if is_system && mode != TlsMode::VerifyFull {
-        return Err("with sslrootcert=system only sslmode=verify-full is safe: anybody can have a public certificate".into());
+        return Err(
+            "with sslrootcert=system only sslmode=verify-full is safe: anybody can have a public certificate"
+                .into(),
+        );
     }
     Ok((mode, root.filter(|_| !is_system).map(PathBuf::from)))
 }
@@ -134,10 +137,8 @@ fn tls(mode: Option<String>, root: Option<String>) -> Result<(TlsMode, Option<Pa
 /// Whole seconds. libpq reads zero and less as "for ever"; here they mean the default.
 fn connect_timeout(text: Option<String>) -> Result<Duration, String> {
     let Some(text) = text else { return Ok(CONNECT_TIMEOUT) };
-    let seconds: i64 = text
-        .trim()
-        .parse()
-        .map_err(|_| format!("`{text}` is not a connect_timeout; write whole seconds"))?;
+    let seconds: i64 =
+        text.trim().parse().map_err(|_| format!("`{text}` is not a connect_timeout; write whole seconds"))?;
     Ok(u64::try_from(seconds).ok().filter(|s| *s > 0).map_or(CONNECT_TIMEOUT, Duration::from_secs))
 }
 

@@ -33,8 +33,7 @@ fn a_url_says_everything() {
 
 #[test]
 fn keywords_say_the_same_with_quotes_and_escapes() {
-    let options =
-        parse(r"host=a,b port = 5433 user='o''x' ").map(|options| options.user).unwrap_err();
+    let options = parse(r"host=a,b port = 5433 user='o''x' ").map(|options| options.user).unwrap_err();
     assert!(options.contains("name=value"), "a doubled quote ends the value: {options}");
     let options = parse(r" host=a,b port = 5433 user='o\'x' password=' a\\b ' dbname=d\ e").unwrap();
     assert_eq!(hosts(&options), [("a", 5433), ("b", 5433)]);
@@ -63,7 +62,11 @@ fn what_is_left_open_is_completed_from_variables_and_then_defaults() {
     assert_eq!((hosts(&options), &*options.user, &*options.database), (vec![("y", 8)], "x", "z"));
     assert_eq!(options.tls, TlsMode::Disable);
     let options = parse("").unwrap();
-    let host = if std::path::Path::new("/var/run/postgresql").is_dir() { "/var/run/postgresql" } else { "localhost" };
+    let host = if std::path::Path::new("/var/run/postgresql").is_dir() {
+        "/var/run/postgresql"
+    } else {
+        "localhost"
+    };
     assert_eq!(hosts(&options), [(host, 5432)]);
     assert_eq!(options.user, options.database);
     assert_eq!((options.tls, options.password.is_none()), (TlsMode::Prefer, true));

@@ -51,9 +51,9 @@ pub(super) fn read(text: &str) -> Result<Parameters, String> {
     let text = text.trim();
     match text.split_once("://") {
         Some(("postgres" | "postgresql", rest)) => url(rest),
-        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+') => Err(
-            format!("a connection string begins with postgres:// or host=…, not with `{scheme}://`"),
-        ),
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+') => {
+            Err(format!("a connection string begins with postgres:// or host=…, not with `{scheme}://`"))
+        }
         _ => keywords(text),
     }
 }
@@ -112,11 +112,16 @@ fn url(rest: &str) -> Result<Parameters, String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     if database.contains('@') {
-        return Err("a `/` or `?` in the user name or password of the connection string must be written %2F or %3F".into());
+        return Err(
+            "a `/` or `?` in the user name or password of the connection string must be written %2F or %3F"
+                .into(),
+        );
     }
     let hosts = match authority.rsplit_once('@') {
         Some((who, _)) if who.contains('@') => {
-            return Err("an `@` in the user name or password of the connection string must be written %40".into());
+            return Err(
+                "an `@` in the user name or password of the connection string must be written %40".into()
+            );
         }
         Some((who, hosts)) => {
             let (user, password) = who.split_once(':').unwrap_or((who, ""));
@@ -214,7 +219,9 @@ fn decoded(text: &str, what: &str) -> Result<String, String> {
         }
         let digit = |place: usize| after.get(place).and_then(|byte| char::from(*byte).to_digit(16));
         let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err(format!("the {what} of the connection string has a `%` without two hexadecimal digits; a percent sign is written %25"));
+            return Err(format!(
+                "the {what} of the connection string has a `%` without two hexadecimal digits; a percent sign is written %25"
+            ));
         };
         bytes.push((high * 16 + low) as u8);
         rest = &after[2..];

@@ -7,11 +7,11 @@ use crate::{connect, fault};
 use candor_core::port::SourceError;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
-use tokio_postgres::{CancelToken, Client, Config, Statement};
+use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Statements kept by name in one session. There are a few per view; more means that texts vary that should not.
@@ -24,12 +24,19 @@ pub(crate) struct Conn {
     /// Whether the server was a standby when it was last heard of.
     pub(crate) in_recovery: bool,
     statements: HashMap<Arc<str>, Statement>,
-    tls: MakeRustlsConnect,
+    tls: Option<MakeRustlsConnect>,
     _counted: Counted,
 }
 
 /// One of the pool's connections, for as long as it stands.
 struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.figures.size.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -78,7 +85,7 @@ async fn to_host(shared: &Arc<Shared>, host: &str, port: u16) -> Result<(Conn, I
         }
         let found = attempt(shared, host, port, Route::Pooler).await;
         let found = found.map_err(|failure| failure.into_error(shared, host, port))?;
-        if shared.is_pooled.swap(true, Ordering::Relaxed) != true && !shared.options.pooler {
+        if !shared.is_pooled.swap(true, Ordering::Relaxed) {
             tracing::info!(
                 place = place(host, port),
                 "a pooler stands before the server; every fill brings its settings along"
@@ -118,18 +125,17 @@ async fn attempt(
     route: Route,
 ) -> Result<Option<(Conn, Identity)>, Failure> {
     let config = config(shared, host, port, route);
-    let tls = connect::tls_config(&shared.options.connect).map_err(Failure::Other)?;
-    let tls = MakeRustlsConnect::new(tls);
-    let (client, connection) = config.connect(tls.clone()).await.map_err(Failure::Refused)?;
-    shared.figures.size.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted(Arc::clone(shared));
-    let connection = async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = fault::with_causes(&error), "a connection for fills ended");
-        }
+    let tls = match config.get_ssl_mode() {
+        SslMode::Disable => None,
+        _ => Some(connect::tls_config(&shared.options.connect).map_err(Failure::Other)?),
     };
-    #[expect(clippy::disallowed_methods, reason = "the client library's own task: it ends with its connection")]
-    drop(tokio::spawn(connection));
+    let tls = tls.map(MakeRustlsConnect::new);
+    let client = match &tls {
+        Some(tls) => drive(config.connect(tls.clone()).await),
+        None => drive(config.connect(NoTls).await),
+    };
+    let client = client.map_err(Failure::Refused)?;
+    let counted = Counted::new(shared);
     if route == Route::Direct {
         let row = client.query_typed_one(settings::MARK_SQL, &[]).await.map_err(Failure::Refused)?;
         if !row.try_get::<_, bool>(0).map_err(Failure::Refused)? {
@@ -141,10 +147,32 @@ async fn attempt(
     Ok(Some((Conn { client, route, in_recovery, statements, tls, _counted: counted }, identity)))
 }
 
+/// Gives a connection to a task of its own, which ends with it.
+fn drive<S, T>(
+    connected: Result<(Client, Connection<S, T>), tokio_postgres::Error>,
+) -> Result<Client, tokio_postgres::Error>
+where
+    Connection<S, T>: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    let (client, connection) = connected?;
+    let driving = async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = fault::with_causes(&error), "a connection for fills ended");
+        }
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the client library's own task, which ends with its connection"
+    )]
+    drop(tokio::spawn(driving));
+    Ok(client)
+}
+
 async fn identity(client: &Client) -> Result<(Identity, bool), Failure> {
     let row = client.query_typed_one(&Identity::sql(), &[]).await.map_err(Failure::Refused)?;
-    Identity::of_row(&row)
-        .map_err(|error| Failure::Other(SourceError::down(format!("the server's identity cannot be read: {error}"))))
+    Identity::of_row(&row).map_err(|error| {
+        Failure::Other(SourceError::down(format!("the server's identity cannot be read: {error}")))
+    })
 }
 
 fn config(shared: &Shared, host: &str, port: u16, route: Route) -> Config {
@@ -182,7 +210,11 @@ fn config(shared: &Shared, host: &str, port: u16, route: Route) -> Config {
 
 impl Conn {
     /// A statement by name, prepared at first use.
-    pub(crate) async fn prepared(&mut self, sql: &Arc<str>, types: &[Type]) -> Result<Statement, tokio_postgres::Error> {
+    pub(crate) async fn prepared(
+        &mut self,
+        sql: &Arc<str>,
+        types: &[Type],
+    ) -> Result<Statement, tokio_postgres::Error> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
@@ -208,7 +240,7 @@ impl Conn {
     }
 
     /// What ends a statement of this connection from elsewhere.
-    pub(super) fn canceller(&self) -> (CancelToken, MakeRustlsConnect) {
+    pub(super) fn canceller(&self) -> (CancelToken, Option<MakeRustlsConnect>) {
         (self.client.cancel_token(), self.tls.clone())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
 
 /// A cancellation is a courtesy to the server, which also has the statement's own time limit.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,14 +18,36 @@ pub(crate) struct Held {
     /// `None` only while dropping.
     conn: Option<Conn>,
     is_busy: bool,
+    is_reused: bool,
     shared: Arc<Shared>,
     /// Given back last, after the connection.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Held {
-    pub(super) fn new(conn: Conn, permit: OwnedSemaphorePermit, shared: Arc<Shared>) -> Self {
-        Self { conn: Some(conn), is_busy: false, shared, _permit: permit }
+    pub(super) fn new(
+        conn: Conn,
+        is_reused: bool,
+        permit: OwnedSemaphorePermit,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { conn: Some(conn), is_busy: false, is_reused, shared, _permit: permit }
+    }
+
+    /// Gives up a connection that is found broken; the client library may notice only later.
+    pub(crate) fn discard(mut self) {
+        self.conn = None;
+    }
+
+    /// Whether the connection was idle before: it may have broken meanwhile.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// The client and the mark that the server owes an answer, for those who keep both.
+    #[expect(clippy::expect_used, reason = "the connection is taken out only by drop")]
+    pub(crate) fn parts(&mut self) -> (&mut Client, &mut bool) {
+        (&mut self.conn.as_mut().expect("a held connection").client, &mut self.is_busy)
     }
 
     /// From here to [`Held::settled`] the server owes an answer.
@@ -83,8 +106,16 @@ impl Drop for Held {
         drop(conn);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if !matches!(timeout(CANCEL_TIMEOUT, token.cancel_query(tls)).await, Ok(Ok(()))) {
-                    tracing::debug!("a statement that nobody waits for could not be cancelled; its time limit will end it");
+                let cancelling = async {
+                    match tls {
+                        Some(tls) => token.cancel_query(tls).await,
+                        None => token.cancel_query(NoTls).await,
+                    }
+                };
+                if !matches!(timeout(CANCEL_TIMEOUT, cancelling).await, Ok(Ok(()))) {
+                    tracing::debug!(
+                        "a statement that nobody waits for could not be cancelled; its time limit will end it"
+                    );
                 }
             });
         }

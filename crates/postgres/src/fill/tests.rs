@@ -1,0 +1,8 @@
+//! Fills against a real server.
+
+mod answers;
+mod broken;
+mod limits;
+
+mod stamps;
+pub(crate) mod world;
