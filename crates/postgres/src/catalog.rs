@@ -1,1 +1,218 @@
-//! To come.
+//! The part of the server's catalog that a view rests on: its tables, what the log tells of them, and under which name.
+//!
+//! The nouns are here; [`read`] fills them from the server, and tests make them by hand.
+
+pub(crate) mod coverage;
+pub(crate) mod read;
+
+use crate::canonical::Canon;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that was looked up for one view, in one snapshot of the catalog.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalog {
+    /// Relations that hold rows, by their number.
+    pub(crate) relations: BTreeMap<u32, Relation>,
+    /// Views that the view reads, by schema and name.
+    pub(crate) views: BTreeMap<(String, String), StoredView>,
+    pub(crate) publication: Option<Publication>,
+}
+
+/// A view of the database.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredView {
+    pub(crate) columns: Vec<String>,
+    /// Its SELECT, as the server writes it.
+    pub(crate) sql: String,
+}
+
+/// What holds rows: a table, a partitioned table, and whatever else the server calls a relation.
+#[derive(Clone, Debug)]
+pub(crate) struct Relation {
+    pub(crate) oid: u32,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) has_row_security: bool,
+    /// Whether the role may read at least one of its columns.
+    pub(crate) is_readable: bool,
+    /// Its columns in order, without those that were dropped.
+    pub(crate) columns: Vec<Column>,
+    /// Tables that inherit from it, other than partitions.
+    pub(crate) heirs: Vec<u32>,
+    /// The name under which the publication tells its changes; `None` if it does not.
+    pub(crate) logged_as: Option<String>,
+    /// The tables that hold its rows: itself, or its partitions.
+    pub(crate) holders: Vec<Holder>,
+    /// Columns that alone tell one row from every other.
+    pub(crate) unique: BTreeSet<String>,
+}
+
+/// What kind of relation it is, as far as it matters here.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Table,
+    Partitioned,
+    /// Something whose changes are in no log, with its name.
+    Unlogged(&'static str),
+    /// A table of the server itself.
+    System,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// As SQL writes it.
+    pub(crate) type_name: String,
+    /// `None` if equal values may differ in text.
+    pub(crate) canon: Option<Canon>,
+    /// Generated columns are not in the log.
+    pub(crate) is_generated: bool,
+}
+
+/// A table that holds rows, and what the log tells of a row that was.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    /// As SQL names it.
+    pub(crate) sql_name: String,
+    pub(crate) old: Old,
+    /// Indexes that could serve as replica identity: name and columns.
+    pub(crate) indexes: Vec<(String, BTreeSet<String>)>,
+}
+
+/// The columns of a row that the log tells as they were (`REPLICA IDENTITY`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Old {
+    All,
+    Columns(BTreeSet<String>),
+    /// No identity at all: the server refuses UPDATE and DELETE on a published table like that.
+    Nothing,
+}
+
+/// The publication as a whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Publication {
+    /// Operations it leaves out, of insert, update, delete and truncate.
+    pub(crate) leaves_out: Vec<String>,
+    /// Tables of which it tells only some rows or some columns.
+    pub(crate) partial: BTreeMap<u32, &'static str>,
+    /// Whether changes of partitions are told under the name of the partitioned table.
+    pub(crate) via_root: bool,
+}
+
+impl Catalog {
+    /// By exact name.
+    pub(crate) fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
+        self.relations.values().find(|relation| relation.schema == schema && relation.name == name)
+    }
+}
+
+impl Relation {
+    /// By exact name.
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// `schema.table`, as the log names it.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// As SQL names it.
+    pub(crate) fn sql_name(&self) -> String {
+        format!("{}.{}", quote(&self.schema), quote(&self.name))
+    }
+
+    /// Whether the log tells the old value of a column when a row moves or dies; if not, what must be done.
+    pub(crate) fn tells_old(&self, column: &str) -> Result<(), String> {
+        let lacking: Vec<&Holder> = self.holders.iter().filter(|holder| !holder.tells_old(column)).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let mends: Vec<String> = lacking.iter().take(3).map(|holder| holder.mend(column)).collect();
+        let more = if lacking.len() > 3 {
+            format!("; and so for {} more partitions", lacking.len() - 3)
+        } else {
+            String::new()
+        };
+        Err(format!("{}{more}", mends.join("; ")))
+    }
+}
+
+impl Holder {
+    fn tells_old(&self, column: &str) -> bool {
+        match &self.old {
+            Old::All => true,
+            Old::Columns(columns) => columns.contains(column),
+            Old::Nothing => false,
+        }
+    }
+
+    /// The statement that makes the log tell the old value.
+    fn mend(&self, column: &str) -> String {
+        let kept: BTreeSet<&String> = match &self.old {
+            Old::Columns(columns) => columns.iter().collect(),
+            Old::All | Old::Nothing => BTreeSet::new(),
+        };
+        // An index that would take away what is told now is no mend.
+        let fitting = self
+            .indexes
+            .iter()
+            .find(|(_, columns)| columns.contains(column) && kept.iter().all(|kept| columns.contains(*kept)));
+        match fitting {
+            Some((index, _)) => {
+                format!("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", self.sql_name, quote(index))
+            }
+            None => format!("ALTER TABLE {} REPLICA IDENTITY FULL", self.sql_name),
+        }
+    }
+}
+
+/// A name as SQL writes it, quoted only where it must be.
+pub(crate) fn quote(name: &str) -> String {
+    let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+        && !is_reserved(name);
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// Words that PostgreSQL does not take for a name of a table or a column.
+fn is_reserved(name: &str) -> bool {
+    sqlparser::keywords::ALL_KEYWORDS.binary_search(&name.to_ascii_uppercase().as_str()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(old: Old, indexes: &[(&str, &[&str])]) -> Holder {
+        let indexes = indexes
+            .iter()
+            .map(|(name, columns)| ((*name).to_owned(), columns.iter().map(|c| (*c).to_owned()).collect()))
+            .collect();
+        Holder { sql_name: "public.t".into(), old, indexes }
+    }
+
+    #[test]
+    fn the_mend_names_an_index_only_if_it_tells_no_less_than_before() {
+        let id = || Old::Columns(["id".to_owned()].into());
+        assert_eq!(holder(id(), &[]).mend("a"), "ALTER TABLE public.t REPLICA IDENTITY FULL");
+        assert_eq!(
+            holder(id(), &[("only_a", &["a"])]).mend("a"),
+            "ALTER TABLE public.t REPLICA IDENTITY FULL"
+        );
+        assert_eq!(
+            holder(id(), &[("Both", &["a", "id"])]).mend("a"),
+            "ALTER TABLE public.t REPLICA IDENTITY USING INDEX \"Both\""
+        );
+    }
+
+    #[test]
+    fn names_are_quoted_where_they_must_be() {
+        for (name, quoted) in
+            [("track", "track"), ("Track", "\"Track\""), ("order", "\"order\""), ("a\"b", "\"a\"\"b\"")]
+        {
+            assert_eq!(quote(name), quoted);
+        }
+    }
+}

@@ -1,1 +1,201 @@
-//! To come.
+//! Holding a view against the live server: what is refused, what it depends on, and by what its entries are tagged.
+//!
+//! ```text
+//!  SQL ──► placeholders ──► server (a temporary view, rolled back) ──► what is read, by which functions ──► refuse
+//!                                     │                                                                        │
+//!                                     └─► the SQL with all names resolved ──► blocks ──► reach ──► depend ◄────┘
+//! ```
+//!
+//! The server says what is read; the text only ever makes that narrower. Where it cannot be understood, every row of a
+//! table matters: *less narrow, never less sound*.
+//!
+//! Everything is asked in one transaction that is rolled back. If the future is dropped before it is done, the connection
+//! is left inside that transaction and must not be used for anything else.
+
+mod blocks;
+mod conditions;
+mod depend;
+pub(crate) use depend::can_name;
+pub(crate) mod placeholders;
+pub(crate) mod reach;
+mod regions;
+pub(crate) mod server;
+#[cfg(test)]
+mod tests;
+
+use crate::canonical::parameter_type;
+use crate::catalog::Catalog;
+use crate::catalog::read::{named, read};
+use crate::derive::placeholders::scan;
+use crate::derive::server::{Told, ask, define};
+use crate::fault;
+use crate::refuse;
+use crate::view::Compiled;
+use candor_core::port::{Fault, SourceError};
+use candor_core::{Dependency, Derived, Finding, ProofKind, Severity, ViewQuery};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+/// Begins the names of the functions that stand for placeholders.
+const KEY_FUNCTION: &str = "candor_key_";
+
+/// Preparing reads the catalog alone; longer than this and a lock or a dead connection is in the way.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The temporary view needs a transaction that may write, even if the role's are read-only. It waits for no lock longer
+/// than a moment: an ALTER TABLE in progress must not queue readers behind us.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL lock_timeout = '2s'; \
+                     SET LOCAL statement_timeout = '10s'; SET LOCAL standard_conforming_strings = on";
+
+/// Holds a view against the server.
+///
+/// # Errors
+///
+/// Only if the server could not be asked; what is wrong with the view is a finding.
+pub(crate) async fn compile(
+    client: &Client,
+    publication: &str,
+    query: &ViewQuery,
+) -> Result<Compiled, SourceError> {
+    let doing = format!("preparing view `{}`", query.name);
+    let compiling = async {
+        client.batch_execute(BEGIN).await.map_err(|error| fault::of(&doing, &error))?;
+        let mut compiler = Compiler { client, publication, query, findings: Vec::new() };
+        let compiled = compiler.compile(&doing).await;
+        let ended = client.batch_execute("ROLLBACK").await.map_err(|error| fault::of(&doing, &error));
+        let mut compiled = compiled?;
+        ended?;
+        compiled.derived.findings = compiler.findings;
+        Ok(compiled)
+    };
+    tokio::time::timeout(COMPILE_TIMEOUT, compiling).await.unwrap_or_else(|_| {
+        Err(SourceError::slow(format!("{doing}: no answer within {} s", COMPILE_TIMEOUT.as_secs())))
+    })
+}
+
+struct Compiler<'a> {
+    client: &'a Client,
+    publication: &'a str,
+    query: &'a ViewQuery,
+    findings: Vec<Finding>,
+}
+
+/// Everything the server told, for the work that is done without it.
+struct Seen {
+    told: Told,
+    catalog: Catalog,
+    /// Names of columns by relation and number.
+    names: BTreeMap<(u32, i32), String>,
+    /// What the tables named in `invalidated_by` are.
+    declared: BTreeMap<String, u32>,
+}
+
+impl Compiler<'_> {
+    async fn compile(&mut self, doing: &str) -> Result<Compiled, SourceError> {
+        let mut compiled = blank(self.query);
+        let scanned = scan(&self.query.sql);
+        let types: Vec<Type> = self.query.key.iter().map(|column| parameter_type(column.kind)).collect();
+        let statement = match self.client.prepare_typed(&self.query.sql, &types).await {
+            Ok(statement) => statement,
+            Err(error) => {
+                let finding = self.opinion(doing, error).await?;
+                self.findings.push(finding);
+                return Ok(compiled);
+            }
+        };
+        compiled.derived.columns = statement.columns().iter().map(|column| column.name().into()).collect();
+        self.findings.extend(refuse::shape(self.query, &scanned, &compiled.derived.columns));
+        if self.is_refused() {
+            return Ok(compiled);
+        }
+        if let Err(error) = define(self.client, self.query, &scanned).await {
+            let is_denied = error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE);
+            if !is_denied {
+                let finding = self.opinion(doing, error).await?;
+                self.findings.push(finding);
+            } else if compiled.is_logged {
+                self.findings.push(refuse::no_temporary(&error));
+            }
+            return Ok(compiled);
+        }
+        let seen = self.see().await.map_err(|error| fault::of(doing, &error))?;
+        self.findings.extend(refuse::writes(&seen.told));
+        if compiled.is_logged {
+            self.findings.extend(refuse::unprovable(self.publication, &scanned, &seen.told, &seen.catalog));
+        }
+        if !self.is_refused() {
+            self.depend(&mut compiled, &seen).await.map_err(|error| fault::of(doing, &error))?;
+        }
+        Ok(compiled)
+    }
+
+    async fn see(&self) -> Result<Seen, tokio_postgres::Error> {
+        let declared: Vec<String> = self
+            .query
+            .invalidated_by
+            .iter()
+            .flatten()
+            .filter_map(|dependency| match dependency {
+                Dependency::Row { table, .. } | Dependency::Table(table) => Some(table.to_string()),
+                Dependency::Application(_) => None,
+            })
+            .collect();
+        // While the search path is still the role's.
+        let declared = named(self.client, &declared).await?;
+        let told = ask(self.client).await?;
+        let mut relations = told.relations.clone();
+        relations.extend(declared.values());
+        let (mut catalog, mut names) = read(self.client, self.publication, &relations, &told.views).await?;
+        let heirs = catalog.relations.values().flat_map(|relation| relation.heirs.clone()).collect();
+        let (more, more_names) = read(self.client, self.publication, &heirs, &told.views).await?;
+        catalog.relations.extend(more.relations);
+        names.extend(more_names);
+        Ok(Seen { told, catalog, names, declared })
+    }
+
+    /// What the server does not like about the SQL, as a finding; or the failure to ask.
+    async fn opinion(&self, doing: &str, error: tokio_postgres::Error) -> Result<Finding, SourceError> {
+        let failed = fault::of(doing, &error);
+        if failed.fault != Fault::Contract {
+            return Err(failed);
+        }
+        // The transaction has failed; names are looked up in another.
+        let asked = async {
+            self.client.batch_execute("ROLLBACK").await?;
+            self.client.batch_execute(BEGIN).await
+        };
+        asked.await.map_err(|error| fault::of(doing, &error))?;
+        refuse::unprepared(self.client, self.query, &error).await.map_err(|error| fault::of(doing, &error))
+    }
+
+    fn is_refused(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Refused)
+    }
+
+    fn warn(&mut self, message: String, mend: String) {
+        let finding = Finding { severity: Severity::Warning, message, mend };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+}
+
+fn blank(query: &ViewQuery) -> Compiled {
+    Compiled {
+        query: query.clone(),
+        fixed: Vec::new(),
+        by_key: Vec::new(),
+        met: Vec::new(),
+        registrations: Vec::new(),
+        is_logged: query.proof == ProofKind::Log,
+        derived: Derived {
+            handle: None,
+            columns: Vec::new(),
+            reads: Vec::new(),
+            proof: query.proof,
+            findings: Vec::new(),
+        },
+    }
+}

@@ -20,6 +20,7 @@
 //! - No wait is without a deadline.
 //! - Linux alone: processes are found in `/proc`.
 
+mod bouncer;
 mod cluster;
 mod folder;
 mod nursery;
@@ -30,6 +31,7 @@ mod programs;
 mod proxy;
 mod tls;
 
+pub use bouncer::Bouncer;
 pub use cluster::{Builder, Cluster, Mode};
 pub use patience::until;
 pub use ports::free_port;

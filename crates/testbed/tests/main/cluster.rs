@@ -1,13 +1,15 @@
 //! Starting, stopping, crashing, and who is let in.
 
-use std::net::TcpStream;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use candor_testbed::{Cluster, Mode};
+use candor_testbed::{Cluster, Mode, until};
 
 /// Runs one statement through a connection string, as a client that knows nothing of the testbed.
-fn client(address: &str) -> Result<String, String> {
+pub(crate) fn client(address: &str) -> Result<String, String> {
     let output = Command::new("psql").args(["-XAtq", "-c", "SELECT 'in'", address]).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
@@ -123,6 +125,33 @@ fn nothing_is_left_of_a_server_whose_test_panicked() {
         *left.unwrap_err().downcast::<(std::net::SocketAddr, std::path::PathBuf)>().unwrap();
     assert!(TcpStream::connect(address).is_err());
     assert!(!data.parent().unwrap().exists());
+}
+
+/// What makes this program, started by its own test, be the one that is killed.
+const VICTIM: &str = "CANDOR_TESTBED_VICTIM";
+
+#[test]
+fn a_server_ends_with_a_program_that_is_killed() {
+    if std::env::var_os(VICTIM).is_some() {
+        let cluster = Cluster::start();
+        eprintln!("{VICTIM} {} {}", cluster.port(), cluster.socket_dir().display());
+        // Killed long before; and if not, it ends all the same.
+        std::thread::sleep(Duration::from_secs(60));
+        return;
+    }
+    let mut victim = Command::new(std::env::current_exe().unwrap());
+    victim.args(["--exact", "--nocapture", "cluster::a_server_ends_with_a_program_that_is_killed"]);
+    let mut victim = victim.env(VICTIM, "1").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(victim.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let place = lines.find_map(|line| Some(line.strip_prefix(VICTIM)?.trim().to_owned())).unwrap();
+    let (port, folder) = place.split_once(' ').unwrap();
+    let address = (Ipv4Addr::LOCALHOST, port.parse().unwrap());
+    assert!(TcpStream::connect(address).is_ok());
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    until("its server to stop", || TcpStream::connect(address).is_err());
+    until("its server to be gone", || !Path::new(folder).join("data/postmaster.pid").exists());
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -1,0 +1,615 @@
+//! A query, read as tables in regions that are joined by conditions.
+//!
+//! The text is the server's own (`pg_get_viewdef` under a search path of `pg_catalog` alone), so names leave no doubt:
+//! tables carry their schemas, columns their tables, `*` is written out, NATURAL is USING, and an operator or a function
+//! without a schema is the built-in one. Subqueries in FROM, common table expressions and views of the database are read
+//! where they are used, each use with tables of its own.
+//!
+//! Whatever is not understood is left out. That is sound: a condition only ever *narrows* what an entry depends on. A
+//! table that was not met while reading is reported as [`Joins::unread`].
+
+use crate::catalog::{Catalog, Relation, quote};
+use crate::derive::conditions::Condition;
+use crate::derive::regions::{Region, Regions};
+use candor_core::KeyColumn;
+use sqlparser::ast::{
+    Cte, Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select,
+    SelectItem, SetExpr, Statement, TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+/// More tables than this, each use of a common table expression counted, and nothing is narrowed.
+const ITEMS_MAX: usize = 64;
+
+/// Subqueries inside each other beyond this are not read.
+const DEPTH_MAX: usize = 24;
+
+/// What a query is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Joins<'a> {
+    pub(crate) items: Vec<Item<'a>>,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) regions: Regions,
+    /// Tables that stand in the text and were not read as an item, by schema and name.
+    pub(crate) unread: BTreeSet<(String, String)>,
+}
+
+/// One use of a table.
+#[derive(Debug)]
+pub(crate) struct Item<'a> {
+    pub(crate) relation: &'a Relation,
+    /// What the query calls it, for messages.
+    pub(crate) shown: String,
+    pub(crate) region: usize,
+}
+
+/// A side of an equality.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Side {
+    /// The item and the column.
+    Column(usize, String),
+    /// Index of the key column.
+    Key(usize),
+}
+
+/// What is known apart from the text.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) key: &'a [KeyColumn],
+    /// Names of the aggregate functions that occur.
+    pub(crate) aggregates: &'a BTreeSet<String>,
+}
+
+/// The columns of something in FROM, in order, and what each certainly is.
+pub(crate) type Columns = Vec<(String, Option<Side>)>;
+
+/// How a subquery stands in the query around it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// In FROM.
+    From,
+    /// As a condition that must hold: EXISTS, IN.
+    Matching,
+    /// Anywhere else: its answer may matter when it is empty, too.
+    Apart,
+    /// Where even the conditions around it do not certainly hold.
+    Alone,
+}
+
+#[derive(Clone, Debug)]
+struct Expression {
+    name: String,
+    columns: Vec<String>,
+    query: Rc<Query>,
+    /// How many frames its text can see.
+    frames: usize,
+    is_recursive: bool,
+}
+
+pub(crate) struct Reader<'a> {
+    pub(crate) known: Known<'a>,
+    pub(crate) joins: Joins<'a>,
+    /// What stands in FROM, the innermost query last.
+    pub(crate) frames: Vec<Vec<(String, Columns)>>,
+    expressions: Vec<Expression>,
+    /// Places of tables in the text that were read, by text.
+    seen: BTreeSet<(usize, u64, u64)>,
+    /// The text being read, and how many there are.
+    text: usize,
+    texts: Vec<Rc<Query>>,
+    depth: usize,
+}
+
+impl<'a> Joins<'a> {
+    /// Reads a query as the server writes it, or says what stands in the way.
+    pub(crate) fn read(sql: &str, known: Known<'a>) -> Result<Self, String> {
+        let mut reader = Reader {
+            known,
+            joins: Joins::default(),
+            frames: Vec::new(),
+            expressions: Vec::new(),
+            seen: BTreeSet::new(),
+            text: 0,
+            texts: Vec::new(),
+            depth: 0,
+        };
+        let query = parse(sql).ok_or("the SQL is beyond what Candor reads")?;
+        reader.texts.push(Rc::clone(&query));
+        let root = reader.joins.regions.add(Region::default());
+        reader.query(&query, root, Role::From)?;
+        reader.look_for_unread();
+        Ok(reader.joins)
+    }
+
+    /// A column as SQL of ours.
+    pub(crate) fn column_sql(item: usize, column: &str) -> String {
+        format!("i{item}.{}", quote(column))
+    }
+}
+
+impl Reader<'_> {
+    /// Reads a subquery; its columns, if they can be told.
+    pub(crate) fn query(&mut self, query: &Query, around: usize, role: Role) -> Result<Columns, String> {
+        if self.depth == DEPTH_MAX {
+            return Err("its subqueries are nested too deeply".into());
+        }
+        self.depth += 1;
+        let outer = self.expressions.len();
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let is_recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+            self.expressions.push(Expression {
+                name: cte.alias.name.value.clone(),
+                columns: names(&cte.alias),
+                query: Rc::new((*cte.query).clone()),
+                frames: self.frames.len(),
+                is_recursive: is_recursive && reads_itself(cte),
+            });
+        }
+        let columns = self.body(query, around, role);
+        self.expressions.truncate(outer);
+        self.depth -= 1;
+        columns
+    }
+
+    fn body(&mut self, query: &Query, around: usize, role: Role) -> Result<Columns, String> {
+        let is_limited = query.limit_clause.is_some() || query.fetch.is_some();
+        match &*query.body {
+            SetExpr::Select(select) => {
+                let mut shape = Shape::of(select, is_limited, self.known.aggregates);
+                shape.order(&query.order_by, self.known.aggregates);
+                let region = self.region(around, role, shape);
+                let columns = self.select(select, region)?;
+                self.subqueries_of(&query.order_by, region, Role::Alone)?;
+                self.subqueries_of(&query.limit_clause, region, Role::Alone)?;
+                Ok(if shape.collapses { Columns::new() } else { columns })
+            }
+            other => {
+                let region = self.region(around, Role::Apart, Shape { closed: true, collapses: true });
+                self.arms(other, region)?;
+                self.subqueries_of(&query.order_by, region, Role::Alone)?;
+                self.subqueries_of(&query.limit_clause, region, Role::Alone)?;
+                Ok(Columns::new())
+            }
+        }
+    }
+
+    /// The parts of UNION and its like: each keeps its own conditions.
+    fn arms(&mut self, body: &SetExpr, around: usize) -> Result<(), String> {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => {
+                self.arms(left, around)?;
+                self.arms(right, around)
+            }
+            SetExpr::Query(query) => self.query(query, around, Role::Apart).map(drop),
+            SetExpr::Select(select) => {
+                let shape = Shape::of(select, false, self.known.aggregates);
+                let region = self.region(around, Role::Apart, shape);
+                self.select(select, region).map(drop)
+            }
+            SetExpr::Values(values) => self.subqueries_of(values, around, Role::Alone),
+            _ => Err("it does more than SELECT".into()),
+        }
+    }
+
+    fn region(&mut self, around: usize, role: Role, shape: Shape) -> usize {
+        let inner = Region { parent: Some(around), closed: shape.closed, ..Region::default() };
+        match role {
+            Role::From | Role::Matching if !shape.closed && !shape.collapses => around,
+            Role::From | Role::Matching => {
+                self.joins.regions.add(Region { outward: !shape.collapses, closed: true, ..inner })
+            }
+            Role::Apart => self.joins.regions.add(inner),
+            Role::Alone => self.joins.regions.add(Region { alone: true, ..inner }),
+        }
+    }
+
+    fn select(&mut self, select: &Select, region: usize) -> Result<Columns, String> {
+        self.frames.push(Vec::new());
+        let read = self.select_in_frame(select, region);
+        self.frames.pop();
+        read
+    }
+
+    fn select_in_frame(&mut self, select: &Select, region: usize) -> Result<Columns, String> {
+        for from in &select.from {
+            self.join_tree(&from.relation, &from.joins, region)?;
+        }
+        if let Some(condition) = &select.selection {
+            self.conditions(condition, region)?;
+        }
+        self.subqueries_of(&select.projection, region, Role::Apart)?;
+        self.subqueries_of(&select.group_by, region, Role::Apart)?;
+        self.subqueries_of(&select.having, region, Role::Apart)?;
+        self.subqueries_of(&select.distinct, region, Role::Apart)?;
+        self.subqueries_of(&select.named_window, region, Role::Apart)?;
+        let column = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(expr) => Some((column_name(expr), self.side(expr))),
+            SelectItem::ExprWithAlias { expr, alias } => Some((alias.value.clone(), self.side(expr))),
+            // A star makes every place uncertain.
+            _ => None,
+        };
+        let columns: Option<Columns> = select.projection.iter().map(column).collect();
+        Ok(columns.unwrap_or_default())
+    }
+
+    /// Joins associate to the left: the last one decides how all before it are held.
+    fn join_tree(&mut self, first: &TableFactor, joins: &[Join], region: usize) -> Result<Columns, String> {
+        let Some((last, before)) = joins.split_last() else { return self.factor(first, region) };
+        let (constraint, is_left_kept, is_right_kept) = match &last.join_operator {
+            JoinOperator::Join(constraint)
+            | JoinOperator::Inner(constraint)
+            | JoinOperator::CrossJoin(constraint) => (constraint, true, true),
+            JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (constraint, true, false),
+            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                (constraint, false, true)
+            }
+            JoinOperator::FullOuter(constraint) => (constraint, false, false),
+            _ => return Err("it has an unusual join".into()),
+        };
+        let nullable = Region { parent: Some(region), nullable: true, ..Region::default() };
+        let left_region = if is_left_kept { region } else { self.joins.regions.add(nullable) };
+        let right_region = if is_right_kept { region } else { self.joins.regions.add(nullable) };
+        let left = self.join_tree(first, before, left_region)?;
+        let right = self.factor(&last.relation, right_region)?;
+        // Where the condition holds; nowhere for a FULL JOIN, which shows every row anyway.
+        let stated = match (is_left_kept, is_right_kept) {
+            (true, true) => Some(region),
+            (true, false) => Some(right_region),
+            (false, true) => Some(left_region),
+            (false, false) => None,
+        };
+        let mut merged = left.clone();
+        merged.extend(right.iter().cloned());
+        match constraint {
+            JoinConstraint::On(expr) => match stated {
+                Some(stated) if is_left_kept && is_right_kept => self.conditions(expr, stated)?,
+                Some(stated) => self.conditions_of_outer_join(expr, stated)?,
+                None => self.subqueries_of(expr, region, Role::Alone)?,
+            },
+            JoinConstraint::Using(columns) => {
+                for name in columns.iter().filter_map(last_ident) {
+                    let (ours, theirs) = (certain(&left, &name.value), certain(&right, &name.value));
+                    if let (Some(ours), Some(theirs), Some(stated)) = (&ours, &theirs, stated) {
+                        self.equal(ours.clone(), theirs.clone(), stated);
+                    }
+                    // The merged column stands for the side that is always there.
+                    let whole = match (is_left_kept, is_right_kept) {
+                        (true, _) => ours,
+                        (false, true) => theirs,
+                        (false, false) => None,
+                    };
+                    merged.retain(|(column, _)| *column != name.value);
+                    merged.push((name.value.clone(), whole));
+                }
+            }
+            JoinConstraint::None => {}
+            JoinConstraint::Natural => return Err("it has a NATURAL join".into()),
+        }
+        Ok(merged)
+    }
+
+    fn factor(&mut self, factor: &TableFactor, region: usize) -> Result<Columns, String> {
+        match factor {
+            TableFactor::Table { name, alias, args: None, sample: None, .. } => {
+                let columns = self.named(name, alias.as_ref(), region)?;
+                let called = alias.as_ref().map(|alias| &alias.name).or_else(|| last_ident(name));
+                Ok(self.enter(called, alias.as_ref(), columns))
+            }
+            TableFactor::Derived { subquery, alias, .. } => {
+                let columns = self.query(subquery, region, Role::From)?;
+                Ok(self.enter(alias.as_ref().map(|alias| &alias.name), alias.as_ref(), columns))
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                let TableWithJoins { relation, joins } = &**table_with_joins;
+                self.join_tree(relation, joins, region)
+            }
+            // Functions and the like read nothing but their arguments.
+            other => self.subqueries_of(other, region, Role::Alone).map(|()| Columns::new()),
+        }
+    }
+
+    /// Takes something into FROM, under the names its alias gives.
+    fn enter(&mut self, called: Option<&Ident>, alias: Option<&TableAlias>, mut columns: Columns) -> Columns {
+        for (column, name) in columns.iter_mut().zip(alias.map(names).unwrap_or_default()) {
+            column.0 = name;
+        }
+        if let (Some(called), Some(frame)) = (called, self.frames.last_mut()) {
+            frame.push((called.value.clone(), columns.clone()));
+        }
+        columns
+    }
+
+    /// A table, a view or a common table expression.
+    fn named(
+        &mut self,
+        name: &ObjectName,
+        alias: Option<&TableAlias>,
+        region: usize,
+    ) -> Result<Columns, String> {
+        let parts: Vec<&Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+        match parts.as_slice() {
+            [name] => {
+                let place = self.expressions.iter().rposition(|known| known.name == name.value);
+                match place {
+                    Some(place) => self.expression(place, region),
+                    // A table of the server itself, or an expression that stands further down.
+                    None => Err(format!("`{}` is used before it is defined", name.value)),
+                }
+            }
+            [schema, table] => {
+                let known = self.known.catalog;
+                if let Some(relation) = known.relation(&schema.value, &table.value) {
+                    if self.joins.items.len() == ITEMS_MAX {
+                        return Err("it reads too many tables".into());
+                    }
+                    let item = self.joins.items.len();
+                    let shown = alias.map_or(&table.value, |alias| &alias.name.value).clone();
+                    self.joins.items.push(Item { relation, shown, region });
+                    self.seen.insert(self.place(table));
+                    let columns = relation.columns.iter();
+                    return Ok(columns
+                        .map(|column| (column.name.clone(), Some(Side::Column(item, column.name.clone()))))
+                        .collect());
+                }
+                match known.views.get(&(schema.value.clone(), table.value.clone())) {
+                    Some(view) => self.view(&view.sql, &view.columns, region),
+                    None => Ok(Columns::new()),
+                }
+            }
+            _ => Ok(Columns::new()),
+        }
+    }
+
+    /// A use of a common table expression. It sees what stood around its definition, not around its use.
+    fn expression(&mut self, place: usize, region: usize) -> Result<Columns, String> {
+        let found = self.expressions[place].clone();
+        let later = self.frames.split_off(found.frames.min(self.frames.len()));
+        // Itself it sees only if it is recursive, and then as something unknown.
+        let hidden = self.expressions.split_off(place);
+        let read = if found.is_recursive {
+            self.depth += 1;
+            let itself = self.known_as_nothing(&found.name);
+            let read = self.query(&found.query, region, Role::Apart).map(|_| Columns::new());
+            self.expressions.truncate(itself);
+            self.depth -= 1;
+            read
+        } else {
+            self.query(&found.query, region, Role::From)
+        };
+        self.expressions.extend(hidden);
+        self.frames.extend(later);
+        let mut columns = read?;
+        for (column, name) in columns.iter_mut().zip(found.columns) {
+            column.0 = name;
+        }
+        Ok(columns)
+    }
+
+    /// A name that hides others and reads nothing.
+    fn known_as_nothing(&mut self, name: &str) -> usize {
+        let place = self.expressions.len();
+        if let Some(query) = parse("SELECT 1 AS nothing") {
+            self.expressions.push(Expression {
+                name: name.to_owned(),
+                columns: Vec::new(),
+                query,
+                frames: 0,
+                is_recursive: false,
+            });
+        }
+        place
+    }
+
+    fn view(&mut self, sql: &str, columns: &[String], region: usize) -> Result<Columns, String> {
+        let query = parse(sql).ok_or("it reads a view whose SQL is beyond what Candor reads")?;
+        let frames = std::mem::take(&mut self.frames);
+        let expressions = std::mem::take(&mut self.expressions);
+        let text = std::mem::replace(&mut self.text, self.texts.len());
+        self.texts.push(Rc::clone(&query));
+        let read = self.query(&query, region, Role::From);
+        self.text = text;
+        self.frames = frames;
+        self.expressions = expressions;
+        let mut found = read?;
+        for (column, name) in found.iter_mut().zip(columns) {
+            column.0.clone_from(name);
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn subqueries_of(&mut self, of: &impl Visit, region: usize, role: Role) -> Result<(), String> {
+        for inner in subqueries(of) {
+            self.query(&inner, region, role)?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, name: &Ident) -> (usize, u64, u64) {
+        (self.text, name.span.start.line, name.span.start.column)
+    }
+
+    /// Tables in the texts that were passed over, such as those of a common table expression nobody uses.
+    fn look_for_unread(&mut self) {
+        for (text, query) in self.texts.iter().enumerate() {
+            let mut tables = Tables::default();
+            let _: ControlFlow<()> = query.visit(&mut tables);
+            for (schema, table) in tables.found {
+                let place = (text, table.span.start.line, table.span.start.column);
+                if !self.seen.contains(&place) {
+                    self.joins.unread.insert((schema.value, table.value));
+                }
+            }
+        }
+    }
+}
+
+/// What a SELECT does to conditions.
+#[derive(Copy, Clone, Debug)]
+struct Shape {
+    /// It chooses among its rows.
+    closed: bool,
+    /// It answers even where there are no rows.
+    collapses: bool,
+}
+
+impl Shape {
+    fn of(select: &Select, is_limited: bool, aggregates: &BTreeSet<String>) -> Self {
+        let mut functions = Functions::new(aggregates);
+        let _: ControlFlow<()> = select.projection.visit(&mut functions);
+        let _: ControlFlow<()> = select.having.visit(&mut functions);
+        let (is_grouped, has_sets) = match &select.group_by {
+            GroupByExpr::All(_) => (true, true),
+            GroupByExpr::Expressions(by, with) => {
+                let set = |expr: &Expr| {
+                    matches!(expr, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))
+                        || matches!(expr, Expr::Tuple(parts) if parts.is_empty())
+                };
+                (!by.is_empty(), !with.is_empty() || by.iter().any(set))
+            }
+        };
+        let chooses = matches!(&select.distinct, Some(Distinct::On(_)));
+        Self {
+            closed: is_limited || chooses || functions.has_window || !select.named_window.is_empty(),
+            collapses: has_sets || (!is_grouped && (functions.has_aggregate || select.having.is_some())),
+        }
+    }
+
+    /// ORDER BY may hold functions that stand nowhere else.
+    fn order(&mut self, order: &impl Visit, aggregates: &BTreeSet<String>) {
+        let mut functions = Functions::new(aggregates);
+        let _: ControlFlow<()> = order.visit(&mut functions);
+        self.closed |= functions.has_window;
+        self.collapses |= functions.has_aggregate;
+    }
+}
+
+struct Functions<'a> {
+    aggregates: &'a BTreeSet<String>,
+    has_window: bool,
+    has_aggregate: bool,
+    depth: usize,
+}
+
+impl<'a> Functions<'a> {
+    fn new(aggregates: &'a BTreeSet<String>) -> Self {
+        Self { aggregates, has_window: false, has_aggregate: false, depth: 0 }
+    }
+}
+
+impl Visitor for Functions<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            self.has_window |= function.over.is_some() && self.depth == 0;
+            // An aggregate inside a subquery may belong to the query around it: taken for both.
+            let name = last_ident(&function.name);
+            self.has_aggregate |= name.is_some_and(|name| self.aggregates.contains(&name.value));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[derive(Default)]
+struct Tables {
+    found: Vec<(Ident, Ident)>,
+}
+
+impl Visitor for Tables {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        let parts: Vec<&Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+        if let [schema, table] = parts.as_slice() {
+            self.found.push(((*schema).clone(), (*table).clone()));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The queries directly inside something, not those inside them.
+fn subqueries(of: &impl Visit) -> Vec<Query> {
+    struct Inner {
+        depth: usize,
+        found: Vec<Query>,
+    }
+    impl Visitor for Inner {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if self.depth == 0 {
+                self.found.push(query.clone());
+            }
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
+    }
+    let mut inner = Inner { depth: 0, found: Vec::new() };
+    let _: ControlFlow<()> = of.visit(&mut inner);
+    inner.found
+}
+
+fn parse(sql: &str) -> Option<Rc<Query>> {
+    let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(Statement::Query(query)), true) => Some(Rc::new(*query)),
+        _ => None,
+    }
+}
+
+fn reads_itself(cte: &Cte) -> bool {
+    struct Names<'a>(&'a str, bool);
+    impl Visitor for Names<'_> {
+        type Break = ();
+        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+            self.1 |= name.0.len() == 1 && last_ident(name).is_some_and(|ident| ident.value == self.0);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names(&cte.alias.name.value, false);
+    let _: ControlFlow<()> = cte.query.visit(&mut names);
+    names.1
+}
+
+/// The one column of that name, if there is no doubt.
+fn certain(columns: &Columns, name: &str) -> Option<Side> {
+    let mut found = columns.iter().filter(|(column, _)| column == name);
+    match (found.next(), found.next()) {
+        (Some((_, side)), None) => side.clone(),
+        _ => None,
+    }
+}
+
+fn names(alias: &TableAlias) -> Vec<String> {
+    alias.columns.iter().map(|column| column.name.value.clone()).collect()
+}
+
+fn column_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(name) => name.value.clone(),
+        Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |part| part.value.clone()),
+        _ => String::new(),
+    }
+}
+
+pub(crate) fn last_ident(name: &ObjectName) -> Option<&Ident> {
+    name.0.last().and_then(|part| part.as_ident())
+}
