@@ -3,6 +3,7 @@
 mod answers;
 mod broken;
 mod limits;
+mod standby;
 
 mod stamps;
 pub(crate) mod world;

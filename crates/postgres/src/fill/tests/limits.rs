@@ -148,3 +148,33 @@ async fn a_wrong_password_is_told_with_the_user_and_without_the_password() {
     }
     assert!(!error.message.contains("s3cr3t"));
 }
+
+#[tokio::test]
+async fn a_silent_network_is_slow_for_a_fill_and_down_for_a_connection() {
+    let world = World::new("silent", "");
+    let proxy = candor_testbed::Proxy::to(world.server().address());
+    let mut options = world.pool.options().clone();
+    options.connect.hosts = vec![("127.0.0.1".into(), proxy.address().port())];
+    options.connect.connect_timeout = Duration::from_millis(500);
+    let mut through = Pool::new(options.clone());
+    let view = View::one("SELECT $1", &[Int4]);
+    let (plan, keys) = (view.plan().unwrap(), view.keys(&[&["1"]]));
+    while fill(&through, &plan, &keys).await.is_err() {
+        // A busy machine may take longer than the time a connection has here.
+        options.connect.connect_timeout *= 2;
+        through = Pool::new(options.clone());
+    }
+    let mut hasty = options.clone();
+    hasty.statement_timeout = Duration::from_millis(100);
+    let hasty = Pool::new(hasty);
+    fill(&hasty, &plan, &keys).await.unwrap();
+    proxy.freeze();
+    let error = fill(&hasty, &plan, &keys).await.unwrap_err();
+    assert_eq!(error.fault, candor_core::port::Fault::Slow, "{}", error.message);
+    assert!(error.message.contains("look at the network"), "{}", error.message);
+    let error = fill(&hasty, &plan, &keys).await.unwrap_err();
+    assert_eq!(error.fault, candor_core::port::Fault::Down, "{}", error.message);
+    assert!(error.message.contains("no answer within"), "{}", error.message);
+    proxy.thaw();
+    assert!(fill(&through, &plan, &keys).await.is_ok());
+}
