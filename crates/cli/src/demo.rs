@@ -11,10 +11,14 @@ mod shop;
 mod truth;
 mod writer;
 
+use crate::exit::Code;
+use crate::failure::{Failure, Outcome};
+use crate::signals::Signals;
+use crate::terminal::Terminal;
 use board::Board;
+use candor_server::StartError;
 use contenders::Contender;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -50,61 +54,87 @@ pub(crate) struct DemoArgs {
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the demonstration, or its writing process.
-pub(crate) fn run(args: &DemoArgs, json: bool) -> ExitCode {
-    let outcome = match &args.writer {
-        Some(database) => writer::run(database, args),
-        None => demonstrate(args, json),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            eprintln!("candor demo: {trouble}");
-            ExitCode::from(70)
-        }
+pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Outcome {
+    match &args.writer {
+        Some(database) => writer::run(database, args).map(|()| Code::Ok).map_err(failure),
+        None => demonstrate(args, terminal),
     }
 }
 
-fn demonstrate(args: &DemoArgs, json: bool) -> Result<(), Trouble> {
+/// Most of what can go wrong is the machine's: no room for the shop, an address that is taken.
+fn failure(trouble: Trouble) -> Failure {
+    match trouble.downcast::<StartError>().map(|error| *error) {
+        Ok(StartError::Listen(error)) => error.into(),
+        Ok(StartError::Config(complaints)) => Failure::config(complaints),
+        Err(trouble) => Failure::internal(trouble.to_string()),
+    }
+}
+
+fn demonstrate(args: &DemoArgs, terminal: &Terminal) -> Outcome {
     if !args.no_serve && !args.http.ip().is_loopback() {
         let address = args.http;
-        return Err(format!(
-            "the demonstration has no access control and only listens on loopback, not on {address}"
-        )
-        .into());
+        return Err(Failure::usage(
+            format!("the demonstration has no access control and only listens on loopback, not on {address}"),
+            "leave --http out, or name a port of 127.0.0.1",
+        ));
     }
-    let folder = shop::Folder::new()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let folder = shop::Folder::new().map_err(failure)?;
+    // Dropped before the folder, and with it whatever still reads there.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::internal(format!("no runtime: {error}")))?;
     runtime.block_on(async {
-        let sqlite = shop::open(&folder, args.products).await?;
-        let world = candor::World::exact();
-        let truth = Arc::new(Truth::new(args.products));
-        let contenders = contenders::all(&sqlite, &world, args.products).await?;
-        let writer = writer::Process::start(&folder.database(), args, Arc::clone(&truth), &contenders)?;
-        truth.wait_for_first(&world).await?;
-        if !json {
-            println!("{}", board::headline(args));
-        }
-        let board = measure(args, json, &world, &truth, &contenders).await;
-        if json {
-            println!("{}", board.json());
-        } else {
-            println!("{}", board.verdict());
-        }
-        for contender in &contenders {
-            contender.close().await;
-        }
+        // From here on an order to stop ends this function, and so removes the folder.
+        let mut signals = Signals::listen()?;
+        let writer = tokio::select! {
+            writer = compare(args, terminal, &folder) => writer.map_err(failure)?,
+            () = signals.next() => {
+                terminal.note("interrupted before the measurement ended");
+                return Ok(Code::No);
+            }
+        };
         if args.no_serve {
-            drop(writer);
-            return Ok(());
+            return Ok(Code::Ok);
         }
-        door::serve(args, &folder, writer, json).await
+        door::serve(args, &folder, writer, &mut signals, terminal).await.map_err(failure)
     })
+}
+
+/// Measures and shows. Returns the writing process, which goes on.
+async fn compare(
+    args: &DemoArgs,
+    terminal: &Terminal,
+    folder: &shop::Folder,
+) -> Result<writer::Process, Trouble> {
+    let sqlite = shop::open(folder, args.products).await?;
+    let world = candor::World::exact();
+    let truth = Arc::new(Truth::new(args.products));
+    let contenders = contenders::all(&sqlite, &world, args.products).await?;
+    let writer = writer::Process::start(&folder.database(), args, Arc::clone(&truth), &contenders)?;
+    truth.wait_for_first(&world).await?;
+    if is_chatty(terminal) {
+        terminal.out(board::headline(args));
+    }
+    let board = measure(args, terminal, &world, &truth, &contenders).await;
+    if terminal.is_json() {
+        terminal.json(&board.json());
+    } else {
+        terminal.out(board.verdict());
+    }
+    for contender in &contenders {
+        contender.close().await;
+    }
+    Ok(writer)
+}
+
+/// Whether more is shown than the result.
+fn is_chatty(terminal: &Terminal) -> bool {
+    !terminal.is_json() && !terminal.is_quiet()
 }
 
 /// Lets everybody read for the agreed time, and shows how it goes.
 async fn measure(
     args: &DemoArgs,
-    json: bool,
+    terminal: &Terminal,
     world: &candor::World,
     truth: &Arc<Truth>,
     contenders: &[Arc<Contender>],
@@ -124,8 +154,9 @@ async fn measure(
     for second in 1..=args.seconds {
         world.sleep_until(begun.plus(Duration::from_secs(second))).await;
         let board = Board::of(contenders, truth, world.now().since(begun));
-        if !json {
-            shown = board.show(shown, second == args.seconds);
+        let is_last = second == args.seconds;
+        if is_chatty(terminal) || (is_last && !terminal.is_json()) {
+            shown = board.show(shown, is_last);
         }
     }
     reading.store(false, Ordering::Release);

@@ -82,7 +82,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<ExitCode, failure::Failure> {
         Command::Explain(args) => start::block_on(explain::run(global, args, terminal)),
         Command::Tail(args) => start::block_on(tail::run(global, args, terminal)),
         Command::Map(args) => map::run(global, args, terminal),
-        Command::Demo(args) => return Ok(demo::run(args, global.json)),
+        Command::Demo(args) => demo::run(args, terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "candor", &mut script);

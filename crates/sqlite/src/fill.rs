@@ -3,7 +3,7 @@
 use crate::facets::Registration;
 use crate::fault;
 use crate::file::FileId;
-use crate::history::{self, Continuity, Head, History, LogName};
+use crate::history::{self, Continuity, Head, History, LogName, Standing};
 use crate::image::Value;
 use crate::json::{self, Bounds};
 use crate::view::{Compiled, MET_MAX, Met};
@@ -61,11 +61,15 @@ pub(crate) fn attempt(
     let ended = connection.execute_batch("ROLLBACK").map_err(failed);
     let (attempt, seen) = result?;
     ended?;
-    Ok(match (attempt, seen) {
-        (Attempt::Done(fill), Some((log, head))) if history.filled(&log, head.seq, head.mark, polls) => {
-            Attempt::DoneIfLogAgrees(fill)
-        }
-        (attempt, _) => attempt,
+    let (fill, log, head) = match (attempt, seen) {
+        (Attempt::Done(fill), Some((log, head))) => (fill, log, head),
+        (attempt, _) => return Ok(attempt),
+    };
+    Ok(match history.filled(&log, head.seq, head.mark, polls) {
+        Standing::Agreed => Attempt::Done(fill),
+        Standing::Ahead => Attempt::DoneIfLogAgrees(fill),
+        Standing::Passed if history::is_there(connection, head.seq, head.mark)? => Attempt::Done(fill),
+        Standing::Passed => Attempt::AskLog,
     })
 }
 

@@ -218,16 +218,42 @@ impl History {
         state.anchor = Some(Anchor { log, seq, mark });
     }
 
-    /// A fill has seen this row. Returns whether polls that ended while it ran stand lower: the log must look again
-    /// before the fill may answer, because the history may have been rewritten between the two.
-    pub(crate) fn filled(&self, log: &LogName, seq: u64, mark: i64, polls_before: u64) -> bool {
+    /// A fill has seen this row.
+    pub(crate) fn filled(&self, log: &LogName, seq: u64, mark: i64, polls_before: u64) -> Standing {
         let mut state = self.state.lock();
-        if let Some(anchor) = &mut state.anchor
-            && anchor.log == *log
-            && anchor.seq < seq
-        {
+        let has_polled = state.polls != polls_before;
+        // Under another name than the present one nothing can be proven anyway.
+        if let Some(anchor) = state.anchor.as_mut().filter(|anchor| anchor.log == *log) {
+            if anchor.seq > seq || (anchor.seq == seq && anchor.mark != mark) {
+                return Standing::Passed;
+            }
             (anchor.seq, anchor.mark) = (seq, mark);
         }
-        state.polls != polls_before && state.polled < seq
+        if has_polled && state.polled < seq { Standing::Ahead } else { Standing::Agreed }
     }
+}
+
+/// Where a fill stands against everything that was seen while it ran.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// At the anchor, which whoever looks next looks up; nothing was seen that could speak against it.
+    Agreed,
+    /// Polls that ended while it ran stand lower: the log must look again before the fill may answer, because the history
+    /// may have been rewritten between the two.
+    Ahead,
+    /// The anchor stands higher, or at another row of the same number, and so says nothing of the fill's own row: a
+    /// rewritten history may have passed it. That row must be looked up once more, see [`is_there`].
+    Passed,
+}
+
+/// Whether the row is there now, in a transaction of its own. If it is, it belongs to the history that everybody sees;
+/// should that be rewritten later, the anchor, which stands no lower, is missed by the next poll.
+pub(crate) fn is_there(connection: &Connection, seq: u64, mark: i64) -> Result<bool, SourceError> {
+    let run = || -> rusqlite::Result<Option<i64>> {
+        connection
+            .prepare_cached("SELECT mark FROM candor_changes WHERE seq = ?1")?
+            .query_row([seq as i64], |row| row.get(0))
+            .optional()
+    };
+    run().map(|found| found == Some(mark)).map_err(unreadable)
 }

@@ -3,6 +3,9 @@
 use super::shop::{self, Folder};
 use super::writer::Process;
 use super::{DemoArgs, Trouble};
+use crate::exit::Code;
+use crate::signals::Signals;
+use crate::terminal::Terminal;
 use candor_server::{Config, Gate, listen, process_environment};
 
 /// Serves until interrupted.
@@ -10,28 +13,26 @@ pub(super) async fn serve(
     args: &DemoArgs,
     folder: &Folder,
     writer: Process,
-    json: bool,
-) -> Result<(), Trouble> {
+    signals: &mut Signals,
+    terminal: &Terminal,
+) -> Result<Code, Trouble> {
     let file = folder.path().join("candor.toml");
     std::fs::write(&file, contract(args.http))?;
     let config = Config::read(&file, &process_environment)?;
     let listener = listen(&config, Gate::Open).await?;
     let address = listener.address();
-    if json {
-        println!("{}", serde_json::json!({ "http": address.to_string(), "config": file }));
-    } else {
-        println!("{}", invitation(&address.to_string(), &file.display().to_string()));
+    if terminal.is_json() {
+        terminal.banner(serde_json::json!({ "http": address.to_string(), "config": file }));
+    } else if !terminal.is_quiet() {
+        terminal.banner(invitation(&address.to_string(), &file.display().to_string()));
     }
-    let drained = listener
-        .run(async {
-            // Without the signal there is no other way to end; then it is served until killed.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending().await
-            }
-        })
-        .await;
+    let drained = listener.run(signals.next()).await;
     drop(writer);
-    if drained { Ok(()) } else { Err("some requests were still running".into()) }
+    if drained {
+        return Ok(Code::Ok);
+    }
+    terminal.note("stopped; some requests were cut off");
+    Ok(Code::No)
 }
 
 fn contract(http: std::net::SocketAddr) -> String {

@@ -37,8 +37,15 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        /// The threads of the source end shortly after their handle, and take files away while they are being removed.
+        const ATTEMPTS: usize = 50;
+        for _ in 0..ATTEMPTS {
+            if std::fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         // What cannot be removed is left to the system's own cleaning of temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

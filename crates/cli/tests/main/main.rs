@@ -3,6 +3,7 @@
 
 mod checks;
 mod codes;
+mod demos;
 #[cfg(target_os = "linux")]
 mod disks;
 mod explains;

@@ -147,7 +147,7 @@ impl World {
     }
 }
 
-fn begun(mut command: Command) -> Running {
+pub(crate) fn begun(mut command: Command) -> Running {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
     let out = BufReader::new(child.stdout.take().unwrap());
     let (send, lines) = sync_channel(1024);
@@ -208,12 +208,23 @@ impl Running {
     /// The next line that is this event.
     #[track_caller]
     pub(crate) fn event(&mut self, name: &str) -> Value {
+        self.next(name, |line| line["event"] == name)
+    }
+
+    /// The next line with this member.
+    #[track_caller]
+    pub(crate) fn line(&mut self, member: &str) -> Value {
+        self.next(member, |line| line.get(member).is_some())
+    }
+
+    #[track_caller]
+    fn next(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("no event `{name}`; {:?}", self.child.try_wait()));
-            let event: Value = serde_json::from_str(&line).expect(&line);
-            if event["event"] == name {
-                return event;
+            let line = line.unwrap_or_else(|_| panic!("no `{what}`; {:?}", self.child.try_wait()));
+            let line: Value = serde_json::from_str(&line).expect(&line);
+            if is_it(&line) {
+                return line;
             }
         }
     }
