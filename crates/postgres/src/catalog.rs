@@ -101,6 +101,19 @@ pub(crate) struct Publication {
 }
 
 impl Catalog {
+    /// Makes of it what it is after a setup that lacks nothing.
+    pub(crate) fn set_up(&mut self) {
+        self.publication = Some(Publication { via_root: true, ..Publication::default() });
+        for relation in self.relations.values_mut() {
+            if matches!(relation.kind, Kind::Table | Kind::Partitioned) && relation.logged_as.is_none() {
+                relation.logged_as = Some(relation.full_name());
+            }
+            for holder in &mut relation.holders {
+                holder.old = Old::All;
+            }
+        }
+    }
+
     /// By exact name.
     pub(crate) fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
         self.relations.values().find(|relation| relation.schema == schema && relation.name == name)

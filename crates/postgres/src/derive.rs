@@ -30,6 +30,7 @@ use crate::derive::placeholders::scan;
 use crate::derive::server::{Told, ask, define};
 use crate::fault;
 use crate::refuse;
+use crate::setup::Needs;
 use crate::view::Compiled;
 use candor_core::port::{Fault, SourceError};
 use candor_core::{Dependency, Derived, Finding, ProofKind, Severity, ViewQuery};
@@ -59,10 +60,49 @@ pub(crate) async fn compile(
     publication: &str,
     query: &ViewQuery,
 ) -> Result<Compiled, SourceError> {
+    compile_given(client, publication, query, Given::AsItIs).await
+}
+
+/// What the view needs of the log to be followed as narrowly as its SQL allows; or why nothing helps it.
+///
+/// # Errors
+///
+/// Only if the server could not be asked.
+pub(crate) async fn needs(
+    client: &Client,
+    publication: &str,
+    query: &ViewQuery,
+) -> Result<Result<Needs, Derived>, SourceError> {
+    let compiled = compile_given(client, publication, query, Given::SetUp).await?;
+    if compiled.derived.is_refused() {
+        return Ok(Err(compiled.derived));
+    }
+    let mut needs = Needs::default();
+    for registration in compiled.registrations {
+        needs.add(&registration.table, registration.by);
+    }
+    Ok(Ok(needs))
+}
+
+/// What is taken for given when a view is held against the server.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Given {
+    /// What is there.
+    AsItIs,
+    /// As if setup had been run: every table published, with all old values.
+    SetUp,
+}
+
+async fn compile_given(
+    client: &Client,
+    publication: &str,
+    query: &ViewQuery,
+    given: Given,
+) -> Result<Compiled, SourceError> {
     let doing = format!("preparing view `{}`", query.name);
     let compiling = async {
         client.batch_execute(BEGIN).await.map_err(|error| fault::of(&doing, &error))?;
-        let mut compiler = Compiler { client, publication, query, findings: Vec::new() };
+        let mut compiler = Compiler { client, publication, query, given, findings: Vec::new() };
         let compiled = compiler.compile(&doing).await;
         let ended = client.batch_execute("ROLLBACK").await.map_err(|error| fault::of(&doing, &error));
         let mut compiled = compiled?;
@@ -79,6 +119,7 @@ struct Compiler<'a> {
     client: &'a Client,
     publication: &'a str,
     query: &'a ViewQuery,
+    given: Given,
     findings: Vec<Finding>,
 }
 
@@ -152,6 +193,9 @@ impl Compiler<'_> {
         let (more, more_names) = read(self.client, self.publication, &heirs, &told.views).await?;
         catalog.relations.extend(more.relations);
         names.extend(more_names);
+        if self.given == Given::SetUp {
+            catalog.set_up();
+        }
         Ok(Seen { told, catalog, names, declared })
     }
 

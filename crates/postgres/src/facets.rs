@@ -100,6 +100,11 @@ impl Facets {
         self.tables.read().keys().cloned().collect()
     }
 
+    /// Whether some view depends on the table.
+    pub(crate) fn knows(&self, table: &str) -> bool {
+        self.tables.read().contains_key(table)
+    }
+
     /// Gathers the tags of one row.
     pub(crate) fn gather(&self, row: &Row<'_>, into: &mut Gathered) {
         let tables = self.tables.read();

@@ -12,7 +12,7 @@ pub(crate) struct Identity {
     pub(crate) system: u64,
     /// The timeline written to.
     pub(crate) timeline: u32,
-    /// `pg_postmaster_start_time()`, in microseconds since 1970.
+    /// When it started and last recovered, in microseconds since 1970, mixed.
     pub(crate) started_micros: i64,
     /// The database.
     pub(crate) database: String,
@@ -24,9 +24,12 @@ pub(crate) const TIMELINE_SQL: &str = "CASE WHEN pg_is_in_recovery() \
      THEN (SELECT timeline_id FROM pg_control_checkpoint())::text \
      ELSE 'x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END";
 
-/// The server's start in microseconds, as SQL. `extract` is exact (numeric) from Postgres 14 on, and before it rounds
-/// to the same microsecond.
-pub(crate) const STARTED_SQL: &str = "round(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8";
+/// The server's start and the end of its last crash recovery, in microseconds and mixed into one number, as SQL. When one
+/// backend is killed the server recovers without starting anew and may lose commits that were seen; only the statistics
+/// that it resets then tell of it. `extract` is exact (numeric) from Postgres 14 on, and before it rounds to the same
+/// microsecond.
+pub(crate) const STARTED_SQL: &str = "(round(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 \
+     # coalesce((SELECT round(extract(epoch FROM stats_reset) * 1000000)::int8 FROM pg_stat_archiver), 0))";
 
 impl Identity {
     /// Asks for everything and for whether the server is in recovery. Any role may ask, unless somebody revoked the

@@ -64,6 +64,30 @@ pub(crate) enum IdentityNeed {
     Columns(BTreeSet<String>),
 }
 
+impl Needs {
+    /// A table of which changes must be told; with a column, its old values too.
+    pub(crate) fn add(&mut self, table: &str, old_values_of: Option<String>) {
+        let need = self.tables.entry(table.to_owned()).or_insert(TableNeed { identity: IdentityNeed::None });
+        let Some(column) = old_values_of else { return };
+        match &mut need.identity {
+            IdentityNeed::Columns(columns) => drop(columns.insert(column)),
+            IdentityNeed::None => need.identity = IdentityNeed::Columns([column].into()),
+        }
+    }
+
+    /// Everything either of them needs.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (table, need) in other.tables {
+            match need.identity {
+                IdentityNeed::None => self.add(&table, None),
+                IdentityNeed::Columns(columns) => {
+                    columns.into_iter().for_each(|column| self.add(&table, Some(column)));
+                }
+            }
+        }
+    }
+}
+
 /// What setup may do beyond what is necessary.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SetupOptions {

@@ -1,7 +1,14 @@
 //! A prepared view: what a fill needs to know, and what the log must tell for it.
 
-use candor_core::{Derived, Facet, Tag, ViewQuery};
+use crate::derive;
+use crate::facets::Facets;
+use crate::fill::{Bounds, FillPlan};
+use crate::pool::Conn;
+use candor_core::port::{SourceError, ViewHandle};
+use candor_core::{Derived, Facet, Severity, Tag, ViewQuery};
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A view, held against the schema of one moment.
 #[derive(Debug)]
@@ -66,4 +73,90 @@ impl Registration {
 /// (TRUNCATE, a transaction of millions).
 pub(crate) fn reset_tag(table: &str) -> Tag {
     Tag::row(table, Facet::WHOLE, "", "")
+}
+
+/// The views declared so far. A handle is a place in this list.
+#[derive(Debug)]
+pub(crate) struct Views {
+    list: RwLock<Vec<Arc<View>>>,
+    bounds: Bounds,
+}
+
+/// A view, and how it is filled as long as the schema stays as it is.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) query: ViewQuery,
+    plan: Mutex<Option<Arc<FillPlan>>>,
+}
+
+impl Views {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { list: RwLock::default(), bounds }
+    }
+
+    /// Keeps a declaration; the same one keeps its handle.
+    pub(crate) fn declare(&self, query: &ViewQuery) -> ViewHandle {
+        let mut list = self.list.write();
+        let place = list.iter().position(|view| view.query == *query).unwrap_or_else(|| {
+            list.push(Arc::new(View { query: query.clone(), plan: Mutex::default() }));
+            list.len() - 1
+        });
+        ViewHandle(place as u32)
+    }
+
+    pub(crate) fn at(&self, handle: ViewHandle) -> Result<Arc<View>, SourceError> {
+        self.list.read().get(handle.0 as usize).cloned().ok_or_else(|| {
+            SourceError::contract(format!("no view was prepared under the handle {}", handle.0))
+        })
+    }
+
+    /// The tables that need the log, by what the views compiled so far need of them.
+    pub(crate) fn all(&self) -> Vec<Arc<View>> {
+        self.list.read().clone()
+    }
+
+    /// Holds every view against the schema as it is now. One that can no longer be proven keeps the log from being
+    /// followed: its entries must not be judged by a log that does not tell of them.
+    pub(crate) async fn compile_all(
+        &self,
+        conn: &mut Conn,
+        publication: &str,
+        facets: &Facets,
+    ) -> Result<(), SourceError> {
+        for view in self.all() {
+            if let Err(refused) = self.compile(&view, conn, publication, facets).await?.1 {
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds one view against the schema as it is now. The second part says whether it can be filled.
+    pub(crate) async fn compile(
+        &self,
+        view: &View,
+        conn: &mut Conn,
+        publication: &str,
+        facets: &Facets,
+    ) -> Result<(Derived, Result<Arc<FillPlan>, SourceError>), SourceError> {
+        let compiled = derive::compile(&conn.client, publication, &view.query).await?;
+        let derived = compiled.derived.clone();
+        if let Some(first) = derived.findings.iter().find(|finding| finding.severity == Severity::Refused) {
+            *view.plan.lock() = None;
+            let why = format!("view `{}`: {}; {}", view.query.name, first.message, first.mend);
+            return Ok((derived, Err(SourceError::contract(why))));
+        }
+        // Before the plan can be used: no fill is older than the registration of its facets.
+        facets.register(&compiled.registrations);
+        let plan = Arc::new(FillPlan::new(Arc::new(compiled), self.bounds)?);
+        *view.plan.lock() = Some(Arc::clone(&plan));
+        Ok((derived, Ok(plan)))
+    }
+}
+
+impl View {
+    /// How it is filled, if it was held against the schema.
+    pub(crate) fn plan(&self) -> Option<Arc<FillPlan>> {
+        self.plan.lock().clone()
+    }
 }

@@ -1,0 +1,219 @@
+//! The log: one task per database reads the replication stream; followers and fences hang on it.
+//!
+//! ```text
+//!  fence ── position now ◄── server               walsender ── pgoutput ──► task ──► visibility
+//!    │                                                ▲                      │
+//!    └── reach it! ───────────────────────────────────┘ keepalive asked      ├─► mailbox ─► feed
+//!                                                                            └─► mailbox ─► feed
+//! ```
+//!
+//! A fence asks the server for its insert position and, in the same statement, whether the publication and the tables
+//! still are what the followed stream was begun with. So a schema change that nobody told us of ends the stream at the
+//! first fence that can see it, and nothing is proven across it. Then the task asks the walsender for a keepalive until
+//! its position is reached.
+//!
+//! **Chain.** Every record names its predecessor. A mailbox that is full loses records; the next one to arrive shows its
+//! follower the gap.
+//!
+//! **Nothing is acknowledged before it is in the mailboxes.** The slot keeps what we have not confirmed, so a connection
+//! that is cut costs time alone: the stream goes on where it was. A slot that was lost, moved or made anew shows by its
+//! confirmed position, and opens a gap.
+
+mod stand;
+mod task;
+mod transaction;
+
+use crate::catalog::coverage::coverage_sql;
+use crate::facets::Facets;
+use crate::identity::{Identity, STARTED_SQL};
+use crate::options::PostgresOptions;
+use crate::pool::Pool;
+use crate::setup::literal;
+use crate::view::Views;
+use crate::visibility::Visibility;
+use candor_core::port::{BoxFuture, Fault, Feed, SourceError};
+use candor_core::{Epoch, LogId, Position, Record};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Fences and followers that may wait for the task. It answers in microseconds unless it is connecting, and then all are
+/// refused alike.
+const ASKS: usize = 1024;
+
+/// What the task is asked.
+#[derive(Debug)]
+enum Ask {
+    /// A new follower.
+    Follow(oneshot::Sender<Result<Tail, SourceError>>),
+    /// Bring the watermark up to this position soon.
+    Reach(u64),
+    /// What the stream was begun with is no longer so.
+    Stale(Standing),
+}
+
+/// A stream that is being read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The log it tells of.
+    pub(crate) identity: Identity,
+    /// Fingerprint of the publication and its tables.
+    pub(crate) coverage: String,
+}
+
+impl Standing {
+    fn epoch(&self) -> Epoch {
+        Epoch { log: self.identity.log(), era: 0 }
+    }
+}
+
+/// Whether the log is followed, or why not.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    Standing(Standing),
+    Down(SourceError),
+}
+
+/// What the handle, the fills and the task share.
+pub(crate) struct Log {
+    /// For fences and for looking around; apart from the fills' connections, so that no herd of fills delays a proof.
+    pool: Pool,
+    fence_sql: Arc<str>,
+    asks: mpsc::Sender<Ask>,
+    state: watch::Receiver<State>,
+    pub(crate) visibility: Arc<Visibility>,
+}
+
+impl Log {
+    /// Starts the task. Must be called inside a Tokio runtime.
+    pub(crate) fn start(options: &PostgresOptions, facets: Arc<Facets>, views: Arc<Views>) -> Arc<Self> {
+        let looking = PostgresOptions { connections_max: 3, ..options.clone() };
+        let (asks, asked) = mpsc::channel(ASKS);
+        let down = SourceError::down("the log is not followed yet");
+        let (state, watched) = watch::channel(State::Down(down));
+        let visibility = Arc::new(Visibility::default());
+        let task = task::Task {
+            options: options.clone(),
+            pool: Pool::new(looking.clone()),
+            asks: asked,
+            state,
+            facets,
+            views,
+            visibility: Arc::clone(&visibility),
+            followers: Vec::new(),
+            ended: Arc::default(),
+            reached: None,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sockets need the real runtime; the engine's seams stay apart"
+        )]
+        tokio::spawn(task.run());
+        Arc::new(Self {
+            pool: Pool::new(looking),
+            fence_sql: fence_sql(&options.publication).into(),
+            asks,
+            state: watched,
+            visibility,
+        })
+    }
+
+    /// The stream being read, or why there is none.
+    pub(crate) fn standing(&self) -> Result<Standing, SourceError> {
+        match &*self.state.borrow() {
+            State::Standing(standing) => Ok(standing.clone()),
+            State::Down(error) => Err(error.clone()),
+        }
+    }
+
+    /// The server's position now. See [`candor_core::port::Log::fence`].
+    pub(crate) async fn fence(&self) -> Result<Position, SourceError> {
+        let standing = self.standing()?;
+        let mut held = self.pool.acquire().await?;
+        held.busy();
+        let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
+        let statement = held.prepared(&self.fence_sql, &[]).await.map_err(doing)?;
+        let row = held.client.query_one(&statement, &[]).await.map_err(doing)?;
+        let read = |error: tokio_postgres::Error| crate::fault::of("reading the position", &error);
+        let at: i64 = row.try_get(0).map_err(read)?;
+        let coverage: String = row.try_get(1).map_err(read)?;
+        let started: i64 = row.try_get(2).map_err(read)?;
+        held.settled();
+        if started != standing.identity.started_micros {
+            return Err(SourceError::down("the server was restarted; its log is followed anew"));
+        }
+        if coverage != standing.coverage {
+            // Whoever asks gets no proof; the task begins anew and finds out what changed.
+            let _ = self.asks.try_send(Ask::Stale(standing));
+            return Err(SourceError::down(
+                "the publication or a table in it changed; the log is followed anew",
+            ));
+        }
+        let at = u64::try_from(at).unwrap_or_default();
+        // Full means that hundreds ask already; the task will reach this position on the way to theirs.
+        let _ = self.asks.try_send(Ask::Reach(at));
+        Ok(Position { epoch: standing.epoch(), at })
+    }
+
+    /// Begins to follow. See [`candor_core::port::Log::follow`].
+    pub(crate) async fn follow(&self) -> Result<Box<dyn Feed>, SourceError> {
+        let (answer, wait) = oneshot::channel();
+        let closed = || SourceError::down("the log's task has ended");
+        self.asks.send(Ask::Follow(answer)).await.map_err(|_| closed())?;
+        let tail = wait.await.map_err(|_| closed())??;
+        Ok(Box::new(tail))
+    }
+}
+
+/// The insert position, what the stream rests on, and when the server started.
+fn fence_sql(publication: &str) -> String {
+    format!(
+        "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, {}, {STARTED_SQL}",
+        covered(publication)
+    )
+}
+
+/// The fingerprint of the publication; empty where there is none.
+fn covered(publication: &str) -> String {
+    format!("coalesce({}, '')::text", coverage_sql(&literal(publication)))
+}
+
+/// One follower's end of the log.
+#[derive(Debug)]
+struct Tail {
+    records: mpsc::Receiver<Record>,
+    ended: Arc<Mutex<Option<SourceError>>>,
+}
+
+impl Feed for Tail {
+    /// Cancel-safe, as the channel is.
+    fn next(&mut self) -> BoxFuture<'_, Result<Record, SourceError>> {
+        Box::pin(async move {
+            match self.records.recv().await {
+                Some(record) => Ok(record),
+                None => Err(self
+                    .ended
+                    .lock()
+                    .clone()
+                    .unwrap_or_else(|| SourceError::down("the log's task has ended"))),
+            }
+        })
+    }
+}
+
+/// A record that says: everything before was perhaps missed. Its number is no record's end in the log, so it is above
+/// whatever was reached and below whatever comes.
+fn gap(log: LogId, reached: u64) -> Record {
+    Record::opening(Epoch { log, era: 0 }, reached + 1)
+}
+
+/// How long the task waits between attempts: at once after a cut, then less and less often.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(50 << failures.min(6))
+}
+
+/// Whether trying again soon can help.
+fn is_passing(error: &SourceError) -> bool {
+    error.fault != Fault::Contract
+}

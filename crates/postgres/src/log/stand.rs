@@ -1,0 +1,103 @@
+//! Bringing the stream to stand: who is asked, from where it goes on, and what is not certain at its beginning.
+
+use super::task::Task;
+use super::{Standing, covered};
+use crate::fault;
+use crate::pool::Conn;
+use crate::session::{Session, Stream};
+use candor_core::Xid;
+use candor_core::port::SourceError;
+use std::collections::BTreeSet;
+
+/// A stream that stands.
+pub(super) struct Stood {
+    pub(super) stream: Stream,
+    pub(super) standing: Standing,
+    /// From here on every commit is told.
+    pub(super) from: u64,
+    /// Whether it goes on where the last one of this log ended.
+    pub(super) goes_on: bool,
+}
+
+/// The transactions that may have logged their commit before the stream began and are not visible yet: those that write
+/// in this database and do not sit idle between two statements. A transaction keeps its locks until it is visible.
+const RUNNING_SQL: &str = "\
+SELECT x.transactionid::text
+FROM pg_locks x
+WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
+  AND EXISTS (
+    SELECT FROM pg_locks r
+    WHERE r.virtualtransaction = x.virtualtransaction AND r.pid IS NOT DISTINCT FROM x.pid
+      AND r.locktype = 'relation' AND r.granted
+      AND r.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND r.relation >= 16384
+      AND r.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+                     'AccessExclusiveLock'))
+  AND NOT EXISTS (
+    SELECT FROM pg_stat_activity a
+    WHERE a.pid = x.pid AND a.backend_xid = x.transactionid AND a.state = 'idle in transaction')";
+
+impl Task {
+    /// Connects, starts the stream, and finds out from where it tells everything.
+    pub(super) async fn stand(&mut self) -> Result<Stood, SourceError> {
+        let (slot, publication) = (self.options.slot.clone(), self.options.publication.clone());
+        let mut session = Session::connect(&self.options.connect).await?;
+        let system = session.identify().await?;
+        let mut held = self.pool.acquire().await?;
+        held.busy();
+        let (identity, in_recovery) = Conn::identity(&held).await?;
+        if in_recovery {
+            return Err(SourceError::down(
+                "the server is a standby; the log is followed on the primary, so list it first in `url`",
+            ));
+        }
+        if identity.system != system.system || identity.timeline != system.timeline {
+            return Err(SourceError::down(
+                "the replication connection and the others lead to two different servers; use one address that leads to one",
+            ));
+        }
+        // Before the views: what changes after this question shows at the next fence.
+        let coverage_sql = format!("SELECT {}", covered(&publication));
+        let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
+        let row = held.client.query_one(&coverage_sql, &[]).await.map_err(doing)?;
+        let coverage: String = row.try_get(0).map_err(doing)?;
+        self.views.compile_all(&mut held, &publication, &self.facets).await?;
+        let known = self.reached.filter(|reached| reached.log == identity.log());
+        let reached = known.map(|reached| reached.at);
+        let stream = session
+            .start(&slot, &publication, crate::Lsn(reached.unwrap_or(0)))
+            .await
+            .map_err(|error| self.explain(error))?;
+        // The slot is ours now, so nobody else moves it. Whoever moved it before, or made it anew, left a gap.
+        let confirmed_sql = "SELECT (confirmed_flush_lsn - '0/0'::pg_lsn)::int8 FROM pg_replication_slots WHERE slot_name = $1";
+        let doing = |error: tokio_postgres::Error| fault::of("reading the replication slot", &error);
+        let row = held.client.query_one(confirmed_sql, &[&&*slot]).await.map_err(doing)?;
+        let confirmed: i64 = row.try_get(0).map_err(doing)?;
+        let confirmed = u64::try_from(confirmed).unwrap_or_default();
+        let goes_on = known.is_some_and(|known| !known.broken && confirmed <= known.at);
+        let from = reached.unwrap_or(confirmed).max(confirmed);
+        if !goes_on {
+            self.visibility.restart();
+            let running = held.client.query(RUNNING_SQL, &[]).await;
+            let doing = |error: tokio_postgres::Error| fault::of("reading which transactions run", &error);
+            let mut unsettled = BTreeSet::new();
+            for row in running.map_err(doing)? {
+                let xid: &str = row.try_get(0).map_err(doing)?;
+                unsettled.insert(xid.parse::<u64>().map_err(|_| {
+                    SourceError::down(format!(
+                        "the server calls a transaction `{xid}`, which is not a number"
+                    ))
+                })?);
+            }
+            if !unsettled.is_empty() {
+                tracing::info!(
+                    transactions = unsettled.len(),
+                    "statements that began before the log was followed are still writing; until they end, answers are not kept"
+                );
+            }
+            self.visibility.settle(identity.log(), from, unsettled.into_iter().map(Xid));
+        }
+        held.settled();
+        Ok(Stood { stream, standing: Standing { identity, coverage }, from, goes_on })
+    }
+}

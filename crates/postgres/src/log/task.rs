@@ -1,0 +1,310 @@
+//! The task that reads the stream.
+
+use super::stand::Stood;
+use super::transaction::{Transaction, table};
+use super::{Ask, Standing, State, Tail, backoff, gap, is_passing};
+use crate::Lsn;
+use crate::facets::Facets;
+use crate::fault;
+use crate::options::PostgresOptions;
+use crate::pgoutput::Event;
+use crate::pool::Pool;
+use crate::session::{Incoming, SessionError, Stream};
+use crate::view::Views;
+use crate::visibility::Visibility;
+use candor_core::Record;
+use candor_core::port::SourceError;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// A quiet stream is asked for a sign of life this often; the answer also carries the watermark through quiet times.
+const QUIET: Duration = Duration::from_secs(1);
+/// And given up after this long without any: the connection may be dead without having been closed.
+const SILENT: Duration = Duration::from_secs(10);
+/// Between two requests for a keepalive while a position is waited for. The first is sent at once.
+const PATIENCE: [Duration; 4] = [
+    Duration::from_micros(200),
+    Duration::from_micros(400),
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+];
+
+/// What is asked of the walsender, and since when.
+struct Wanted {
+    at: u64,
+    asked: usize,
+    again: Instant,
+}
+
+pub(super) struct Task {
+    pub(super) options: PostgresOptions,
+    /// For looking around.
+    pub(super) pool: Pool,
+    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) state: watch::Sender<State>,
+    pub(super) facets: Arc<Facets>,
+    pub(super) views: Arc<Views>,
+    pub(super) visibility: Arc<Visibility>,
+    pub(super) followers: Vec<mpsc::Sender<Record>>,
+    /// Why the followers' mailboxes were closed.
+    pub(super) ended: Arc<Mutex<Option<SourceError>>>,
+    /// Everything up to here is in the mailboxes.
+    pub(super) reached: Option<Reached>,
+}
+
+/// A position of the log that was followed last.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Reached {
+    pub(super) log: candor_core::LogId,
+    pub(super) at: u64,
+    /// Whether what was known of this log no longer holds, so that going on would be a lie.
+    pub(super) broken: bool,
+}
+
+impl Task {
+    /// Reads until the last handle is gone.
+    pub(super) async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let limit = self.options.connect.connect_timeout * 2 + self.options.statement_timeout;
+            let stood = tokio::time::timeout(limit, self.stand()).await;
+            let stood = stood
+                .unwrap_or_else(|_| Err(SourceError::down("the replication stream did not begin in time")));
+            let error = match stood {
+                Ok(stood) => {
+                    failures = 0;
+                    match self.read(stood).await {
+                        Some(error) => error,
+                        None => return,
+                    }
+                }
+                Err(error) => error,
+            };
+            failures += 1;
+            if !self.pause(error, failures).await {
+                return;
+            }
+        }
+    }
+
+    /// Tells everybody why the log is not followed, and waits. False when nobody is left.
+    async fn pause(&mut self, error: SourceError, failures: u32) -> bool {
+        if failures == 1 || !is_passing(&error) {
+            tracing::warn!(%error, "the log is not followed");
+        }
+        *self.ended.lock() = Some(error.clone());
+        self.followers.clear();
+        self.state.send_replace(State::Down(error.clone()));
+        let again = Instant::now() + backoff(failures);
+        loop {
+            tokio::select! {
+                () = sleep_until(again) => return true,
+                ask = self.asks.recv() => match ask {
+                    None => return false,
+                    Some(Ask::Follow(answer)) => drop(answer.send(Err(error.clone()))),
+                    Some(Ask::Reach(_) | Ask::Stale(_)) => {}
+                },
+            }
+        }
+    }
+
+    /// Reads the stream until it ends; `None` when nobody is left.
+    async fn read(&mut self, stood: Stood) -> Option<SourceError> {
+        let Stood { mut stream, standing, from, goes_on } = stood;
+        let log = standing.identity.log();
+        let mut at = from;
+        if !goes_on && let Some(reached) = self.reached.filter(|reached| reached.log == log) {
+            // The followers that come back know this log up to there, and must learn that something is missing.
+            at = gap(log, from.max(reached.at)).at;
+        }
+        self.reached = Some(Reached { log, at, broken: false });
+        self.ended = Arc::default();
+        self.state.send_replace(State::Standing(standing.clone()));
+        tracing::info!(from = %Lsn(from), goes_on, "the log is followed");
+        let mut open: Option<Transaction> = None;
+        let mut wanted: Option<Wanted> = None;
+        let mut heard = Instant::now();
+        let mut asked = heard;
+        let mut pushed: Option<tokio::task::JoinHandle<()>> = None;
+        loop {
+            let now_at = self.reached.map_or(at, |reached| reached.at);
+            if wanted.as_ref().is_some_and(|wanted| wanted.at <= now_at) {
+                wanted = None;
+            }
+            let wake = wanted.as_ref().map_or(heard.max(asked) + QUIET, |wanted| wanted.again);
+            let incoming = tokio::select! {
+                biased;
+                ask = self.asks.recv() => {
+                    match ask? {
+                        Ask::Follow(answer) => self.follow(answer, &standing),
+                        Ask::Stale(of) if of == standing => {
+                            self.visibility.restart();
+                            self.reached = Some(Reached { log, at: now_at, broken: true });
+                            return Some(SourceError::down(
+                                "the publication or a table in it changed; the log is followed anew",
+                            ));
+                        }
+                        Ask::Stale(_) => {}
+                        Ask::Reach(position) if position > now_at => {
+                            let further = wanted.as_ref().is_none_or(|wanted| position > wanted.at);
+                            if further {
+                                // Whoever waits for less is served on the way.
+                                wanted = Some(Wanted { at: position, asked: 0, again: Instant::now() });
+                            }
+                        }
+                        Ask::Reach(_) => {}
+                    }
+                    continue;
+                }
+                incoming = stream.next() => incoming,
+                () = sleep_until(wake) => {
+                    let now = Instant::now();
+                    if now > heard + SILENT {
+                        return Some(SourceError::down("the replication stream is silent; the connection is given up"));
+                    }
+                    if let Some(wanted) = &mut wanted {
+                        let patience = PATIENCE[wanted.asked.min(PATIENCE.len() - 1)];
+                        wanted.asked += 1;
+                        wanted.again = now + patience;
+                        let is_idle = pushed.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+                        if wanted.asked > PATIENCE.len() && is_idle {
+                            pushed = self.push_log().await;
+                        }
+                    }
+                    if let Err(error) = stream.confirm(Lsn(now_at), Lsn(now_at), true).await {
+                        return Some(error.error);
+                    }
+                    asked = now;
+                    continue;
+                }
+            };
+            heard = Instant::now();
+            match incoming {
+                Err(error) => return Some(self.explain(error)),
+                Ok(Incoming::Keepalive { wal_end, reply_requested }) => {
+                    if open.is_none() {
+                        self.advance(&standing, wal_end.0, Vec::new());
+                    }
+                    let reached = self.reached.map_or(at, |reached| reached.at);
+                    if reply_requested
+                        && let Err(error) = stream.confirm(Lsn(reached), Lsn(reached), false).await
+                    {
+                        return Some(error.error);
+                    }
+                }
+                Ok(Incoming::Event { event, .. }) => {
+                    if let Some(error) = self.event(&standing, &mut open, event) {
+                        return Some(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes one event in. Some error ends the stream.
+    fn event(
+        &mut self,
+        standing: &Standing,
+        open: &mut Option<Transaction>,
+        event: Event,
+    ) -> Option<SourceError> {
+        match (event, open) {
+            (Event::Begin { xid, .. }, open @ None) => {
+                *open = Some(Transaction::new(xid, self.options.transaction_tags_max));
+            }
+            (Event::Commit { end_lsn, .. }, open @ Some(_)) => {
+                let transaction = open.take()?;
+                self.visibility.decoded(end_lsn.0, transaction.xid);
+                let change = transaction.finish(&self.facets, end_lsn.0);
+                self.advance(standing, end_lsn.0, change.into_iter().collect());
+            }
+            (Event::Insert { relation, new }, Some(open)) => open.insert(&self.facets, &relation, &new),
+            (Event::Update { relation, old, new }, Some(open)) => {
+                open.update(&self.facets, &relation, &old, &new);
+            }
+            (Event::Delete { relation, old }, Some(open)) => open.delete(&self.facets, &relation, &old),
+            (Event::Truncate { relations, .. }, Some(open)) => {
+                for relation in relations {
+                    open.truncate(&self.facets, &relation);
+                }
+            }
+            (Event::Relation(relation), _) => {
+                tracing::trace!(table = table(&relation), "the shape of a table");
+            }
+            (Event::Message { .. } | Event::Origin { .. } | Event::Type { .. }, _) => {}
+            (_, _) => {
+                return Some(SourceError::down("the replication stream is out of order; it is begun anew"));
+            }
+        }
+        None
+    }
+
+    /// Everything up to `to` is told.
+    fn advance(&mut self, standing: &Standing, to: u64, changes: Vec<candor_core::Change>) {
+        let Some(reached) = &mut self.reached else { return };
+        if to <= reached.at {
+            return;
+        }
+        let record = Record { epoch: standing.epoch(), previous: reached.at, at: to, changes };
+        reached.at = to;
+        self.visibility.progressed(to);
+        // A full mailbox loses the record; the chain shows it.
+        self.followers.retain(|follower| {
+            !matches!(follower.try_send(record.clone()), Err(mpsc::error::TrySendError::Closed(_)))
+        });
+    }
+
+    fn follow(&mut self, answer: oneshot::Sender<Result<Tail, SourceError>>, standing: &Standing) {
+        let (sender, records) = mpsc::channel(self.options.feed_records.max(2));
+        let at = self.reached.map_or(0, |reached| reached.at);
+        let opened = sender.try_send(Record::opening(standing.epoch(), at)).is_ok();
+        let tail = Tail { records, ended: Arc::clone(&self.ended) };
+        if opened && answer.send(Ok(tail)).is_ok() {
+            self.followers.push(sender);
+        }
+    }
+
+    /// Writes a message into the log and flushes it, because the position waited for lies in what the server has not
+    /// flushed yet: asynchronous commits, or nothing but a page boundary.
+    async fn push_log(&self) -> Option<tokio::task::JoinHandle<()>> {
+        const PUSH: &str =
+            "SET LOCAL synchronous_commit = local; SELECT pg_logical_emit_message(true, 'candor', '')";
+        let mut held = self.pool.acquire().await.ok()?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sockets need the real runtime; the engine's seams stay apart"
+        )]
+        let task = tokio::spawn(async move {
+            held.busy();
+            let pushed = held.client.batch_execute(&format!("BEGIN READ WRITE; {PUSH}; COMMIT")).await;
+            match pushed {
+                Ok(()) => held.settled(),
+                Err(error) => {
+                    tracing::debug!(error = %fault::with_causes(&error), "pushing the log on failed")
+                }
+            }
+        });
+        Some(task)
+    }
+
+    /// What the server says of the slot, in words that help.
+    pub(super) fn explain(&self, failed: SessionError) -> SourceError {
+        let slot = &self.options.slot;
+        let SessionError { error, code } = failed;
+        match code.as_deref() {
+            Some("42704") => {
+                SourceError::contract(format!("there is no replication slot `{slot}`; run `candor setup`"))
+            }
+            Some("55006") => SourceError::down(format!(
+                "the replication slot `{slot}` is in use by somebody else ({error}); give every instance a slot of its own"
+            )),
+            Some("55000") => SourceError::contract(format!(
+                "the replication slot `{slot}` cannot be read any more ({error}); `candor setup` makes it anew"
+            )),
+            _ => error,
+        }
+    }
+}

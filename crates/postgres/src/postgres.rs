@@ -1,0 +1,270 @@
+//! The handle: what the engine, the server and the command line hold.
+//!
+//! Opening it connects to nothing: a service may start before its database does, and is not ready until the log is
+//! followed. Behind the handle stand a pool for fills, a few connections for everything else, and the log's task, which
+//! ends with the last handle.
+
+use crate::facets::Facets;
+use crate::fill::{self, Bounds};
+use crate::log::Log as LogTask;
+use crate::options::PostgresOptions;
+use crate::pool::{Pool, PoolFigures};
+use crate::setup::{self, Needs, SetupOptions};
+use crate::status::{self, Status};
+use crate::view::Views;
+use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
+use candor_core::{Derived, Finding, KeyValue, Position, Severity, Snapshot, Stamp, ViewQuery};
+use std::sync::{Arc, OnceLock};
+
+/// A Postgres database as a source and a log. Cheap to clone; everything ends with the last clone.
+#[derive(Clone)]
+pub struct Postgres {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: PostgresOptions,
+    pool: Pool,
+    /// For everything rare.
+    chores: Pool,
+    views: Arc<Views>,
+    facets: Arc<Facets>,
+    log: OnceLock<Arc<LogTask>>,
+}
+
+/// What a setup would do, or did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetupPlan {
+    /// The statements, in order; empty if nothing is to do.
+    pub statements: Vec<String>,
+    /// Views that are refused whatever is set up, with the reasons. Nothing is published for them.
+    pub refused: Vec<(Box<str>, Vec<Finding>)>,
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postgres").field("connect", &self.inner.options.connect).finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// A handle. Connects to nothing yet.
+    pub fn open(options: PostgresOptions) -> Self {
+        let bounds = Bounds { rows_max: options.rows_max, bytes_max: options.bytes_max };
+        let rare = PostgresOptions { connections_max: 2, ..options.clone() };
+        let inner = Inner {
+            pool: Pool::new(options.clone()),
+            chores: Pool::new(rare),
+            views: Arc::new(Views::new(bounds)),
+            facets: Arc::default(),
+            log: OnceLock::new(),
+            options,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Holds a view against the live schema and keeps it for fills, unless it is refused.
+    ///
+    /// Prepare views before following the log. One that could not be held against the schema because the server was not
+    /// there is kept all the same, by [`Postgres::declare`].
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub async fn prepare(&self, query: &ViewQuery) -> Result<Derived, SourceError> {
+        let inner = &self.inner;
+        let mut held = inner.chores.acquire().await?;
+        let handle = inner.views.declare(query);
+        let view = inner.views.at(handle)?;
+        held.busy();
+        let (mut derived, plan) =
+            inner.views.compile(&view, &mut held, &inner.options.publication, &inner.facets).await?;
+        held.settled();
+        derived.handle = plan.is_ok().then_some(handle);
+        Ok(derived)
+    }
+
+    /// Keeps a view that could not be prepared yet. Fills fail until the log is followed and the view holds.
+    pub fn declare(&self, query: &ViewQuery) -> ViewHandle {
+        self.inner.views.declare(query)
+    }
+
+    /// What [`Self::setup`] would do.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub async fn setup_plan(&self, views: &[ViewQuery]) -> Result<SetupPlan, SourceError> {
+        let (needs, refused) = self.needs(views).await?;
+        let facts = self.facts(&needs).await?;
+        Ok(SetupPlan { statements: setup::plan(&facts, &needs, SetupOptions::default()), refused })
+    }
+
+    /// Brings publication and slot to what these views need.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked, or refuses a statement; the message says which were done.
+    pub async fn setup(&self, views: &[ViewQuery]) -> Result<SetupPlan, SourceError> {
+        let plan = self.setup_plan(views).await?;
+        self.apply(&plan.statements).await?;
+        Ok(plan)
+    }
+
+    /// The statements that [`Self::remove`] would run.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub async fn removal_plan(&self) -> Result<Vec<String>, SourceError> {
+        Ok(setup::removal(&self.facts(&Needs::default()).await?))
+    }
+
+    /// Takes out what setup made. Replica identities stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked, or refuses a statement.
+    pub async fn remove(&self) -> Result<Vec<String>, SourceError> {
+        let statements = self.removal_plan().await?;
+        self.apply(&statements).await?;
+        Ok(statements)
+    }
+
+    /// The state of the server, for `candor check`.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub async fn status(&self, views: &[ViewQuery]) -> Result<Status, SourceError> {
+        let (needs, _) = self.needs(views).await?;
+        let mut held = self.inner.chores.acquire().await?;
+        held.busy();
+        let options = &self.inner.options;
+        let status = status::read(&held.client, &options.slot, &options.publication, &needs).await?;
+        held.settled();
+        Ok(status)
+    }
+
+    /// What the pool for fills holds and did.
+    pub fn pool_figures(&self) -> PoolFigures {
+        self.inner.pool.figures()
+    }
+
+    /// How it was set up.
+    pub fn options(&self) -> &PostgresOptions {
+        &self.inner.options
+    }
+
+    async fn facts(&self, needs: &Needs) -> Result<setup::Facts, SourceError> {
+        let mut held = self.inner.chores.acquire().await?;
+        held.busy();
+        let options = &self.inner.options;
+        let tables: Vec<String> = needs.tables.keys().cloned().collect();
+        let facts = setup::facts(&held.client, &options.slot, &options.publication, &tables).await?;
+        held.settled();
+        Ok(facts)
+    }
+
+    async fn apply(&self, statements: &[String]) -> Result<(), SourceError> {
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let mut held = self.inner.chores.acquire().await?;
+        held.busy();
+        let doing = |error: tokio_postgres::Error| crate::fault::of("setting up the database", &error);
+        held.client
+            .batch_execute("SET default_transaction_read_only = off; SET statement_timeout = 0")
+            .await
+            .map_err(doing)?;
+        let applied = setup::apply(&held.client, statements).await;
+        // Nobody else gets a connection that may write.
+        held.discard();
+        applied.map(drop)
+    }
+
+    /// What these views need of the server, and which of them cannot be helped.
+    async fn needs(
+        &self,
+        views: &[ViewQuery],
+    ) -> Result<(Needs, Vec<(Box<str>, Vec<Finding>)>), SourceError> {
+        let mut held = self.inner.chores.acquire().await?;
+        held.busy();
+        let mut needs = Needs::default();
+        let mut refused = Vec::new();
+        for view in views {
+            let needed = crate::derive::needs(&held.client, &self.inner.options.publication, view).await?;
+            match needed {
+                Ok(tables) => needs.merge(tables),
+                Err(derived) => {
+                    let findings = derived.findings.into_iter();
+                    let findings = findings.filter(|finding| finding.severity == Severity::Refused).collect();
+                    refused.push((view.name.clone(), findings));
+                }
+            }
+        }
+        held.settled();
+        Ok((needs, refused))
+    }
+}
+
+impl Inner {
+    fn log(&self) -> &Arc<LogTask> {
+        self.log
+            .get_or_init(|| LogTask::start(&self.options, Arc::clone(&self.facets), Arc::clone(&self.views)))
+    }
+
+    async fn fill(&self, view: ViewHandle, keys: Arc<[Box<[KeyValue]>]>) -> Result<Fill, SourceError> {
+        let view = self.views.at(view)?;
+        let plan = match view.plan() {
+            Some(plan) => plan,
+            None => self.compile(&view).await?,
+        };
+        // Before the statement is sent: what it may not see must not be forgotten meanwhile.
+        let under_way = self.log.get().map(|log| log.visibility.begin());
+        let filled = fill::fill(&self.pool, &plan, &keys).await?;
+        let seen = filled.seen;
+        let log = seen.identity.log();
+        let epoch = candor_core::Epoch { log, era: 0 };
+        let mut snapshot = Snapshot {
+            upper: Position { epoch, at: seen.upper.0 },
+            certain: 0,
+            xmin: seen.snapshot.xmin,
+            xmax: seen.snapshot.xmax,
+            in_progress: seen.snapshot.in_progress,
+        };
+        snapshot.certain = match seen.certain {
+            Some(standby) => standby.0,
+            None => under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0),
+        };
+        Ok(Fill { stamp: Stamp::Snapshot(Arc::new(snapshot)), answers: filled.answers })
+    }
+
+    async fn compile(&self, view: &crate::view::View) -> Result<Arc<fill::FillPlan>, SourceError> {
+        let mut held = self.chores.acquire().await?;
+        held.busy();
+        let compiled = self.views.compile(view, &mut held, &self.options.publication, &self.facets).await?;
+        held.settled();
+        compiled.1
+    }
+}
+
+impl Log for Postgres {
+    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+        Box::pin(async move { self.inner.log().fence().await })
+    }
+
+    fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>> {
+        Box::pin(async move { self.inner.log().follow().await })
+    }
+}
+
+impl Source for Postgres {
+    fn fill(
+        &self,
+        view: ViewHandle,
+        keys: Arc<[Box<[KeyValue]>]>,
+    ) -> BoxFuture<'_, Result<Fill, SourceError>> {
+        Box::pin(async move { self.inner.fill(view, keys).await })
+    }
+}
