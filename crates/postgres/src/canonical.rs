@@ -45,7 +45,8 @@ pub(crate) fn canon_of_key(kind: KeyType) -> Canon {
 }
 
 /// Whether a row tag made of a key of this type meets the row tags of a column of this type.
-pub(crate) fn fits(kind: KeyType, type_oid: u32, is_deterministic: bool) -> bool {
+#[cfg(test)]
+fn fits(kind: KeyType, type_oid: u32, is_deterministic: bool) -> bool {
     canon(type_oid, is_deterministic) == Some(canon_of_key(kind))
 }
 

@@ -95,11 +95,6 @@ impl Facets {
         }
     }
 
-    /// The tables some view depends on.
-    pub(crate) fn tables(&self) -> Vec<String> {
-        self.tables.read().keys().cloned().collect()
-    }
-
     /// Whether some view depends on the table.
     pub(crate) fn knows(&self, table: &str) -> bool {
         self.tables.read().contains_key(table)

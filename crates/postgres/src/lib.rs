@@ -39,4 +39,5 @@ mod visibility;
 
 pub use lsn::Lsn;
 pub use options::{ConnectOptions, PostgresOptions};
+pub use pool::PoolFigures;
 pub use postgres::{Postgres, SetupPlan};

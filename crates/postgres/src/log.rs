@@ -104,6 +104,7 @@ impl Log {
             followers: Vec::new(),
             ended: Arc::default(),
             reached: None,
+            is_told_of_ddl: false,
         };
         #[expect(
             clippy::disallowed_methods,

@@ -21,5 +21,7 @@ mod samples;
 mod tests;
 
 pub(crate) use decoder::Decoder;
-pub(crate) use event::{Cell, Column, Event, Identity, Old, Relation, Tuple};
+pub(crate) use event::{Cell, Event, Old, Relation, Tuple};
+#[cfg(test)]
+pub(crate) use event::{Column, Identity};
 pub(crate) use reader::{Malformed, Reader};

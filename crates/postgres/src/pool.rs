@@ -68,17 +68,17 @@ struct Counters {
 
 /// What a pool has done and holds.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PoolFigures {
+pub struct PoolFigures {
     /// Connections that stand.
-    pub(crate) size: u64,
+    pub size: u64,
     /// Connections that nobody uses.
-    pub(crate) idle: u64,
+    pub idle: u64,
     /// Fills that wait for one.
-    pub(crate) waiting: u64,
+    pub waiting: u64,
     /// Connections lent so far.
-    pub(crate) acquired: u64,
+    pub acquired: u64,
     /// Microseconds waited for them altogether, the making of connections included.
-    pub(crate) acquire_micros: u64,
+    pub acquire_micros: u64,
 }
 
 impl Pool {
@@ -128,6 +128,7 @@ impl Pool {
     }
 
     /// The log of the server that answered last; `None` before the first connection.
+    #[cfg(test)]
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.shared.identity.lock().clone()
     }

@@ -5,15 +5,16 @@
 //! ends with the last handle.
 
 use crate::facets::Facets;
-use crate::fill::{self, Bounds};
+use crate::fill::{self, Bounds, Reading, Seen};
 use crate::log::Log as LogTask;
 use crate::options::PostgresOptions;
 use crate::pool::{Pool, PoolFigures};
 use crate::setup::{self, Needs, SetupOptions};
 use crate::status::{self, Status};
 use crate::view::Views;
+use crate::visibility::UnderWay;
 use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
-use candor_core::{Derived, Finding, KeyValue, Position, Severity, Snapshot, Stamp, ViewQuery};
+use candor_core::{Derived, Epoch, Finding, KeyValue, Position, Severity, Snapshot, Stamp, ViewQuery};
 use std::sync::{Arc, OnceLock};
 
 /// A Postgres database as a source and a log. Cheap to clone; everything ends with the last clone.
@@ -146,6 +147,38 @@ impl Postgres {
         Ok(status)
     }
 
+    /// Several queries that all see the same, in one REPEATABLE READ transaction that cannot write, and the stamp of what
+    /// they saw. For loaders of one's own: typed rows, more than one statement.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns, and the server that cannot be asked.
+    pub async fn reading<T>(
+        &self,
+        work: impl AsyncFnOnce(&tokio_postgres::Transaction<'_>) -> Result<T, SourceError>,
+    ) -> Result<(T, Stamp), SourceError> {
+        let inner = &self.inner;
+        let under_way = inner.under_way();
+        let mut held = inner.pool.acquire().await?;
+        let reading = Reading::begin(&inner.pool, &mut held).await?;
+        let value = work(reading.transaction()).await?;
+        let seen = reading.end().await?;
+        Ok((value, stamp(seen, under_way)))
+    }
+
+    /// Bytes of log that the slot keeps on the server's disk; `None` where there is no slot.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub async fn retained_bytes(&self) -> Result<Option<u64>, SourceError> {
+        let mut held = self.inner.chores.acquire().await?;
+        held.busy();
+        let bytes = status::retained_bytes(&held.client, &self.inner.options.slot).await?;
+        held.settled();
+        Ok(bytes)
+    }
+
     /// What the pool for fills holds and did.
     pub fn pool_figures(&self) -> PoolFigures {
         self.inner.pool.figures()
@@ -220,24 +253,14 @@ impl Inner {
             Some(plan) => plan,
             None => self.compile(&view).await?,
         };
-        // Before the statement is sent: what it may not see must not be forgotten meanwhile.
-        let under_way = self.log.get().map(|log| log.visibility.begin());
+        let under_way = self.under_way();
         let filled = fill::fill(&self.pool, &plan, &keys).await?;
-        let seen = filled.seen;
-        let log = seen.identity.log();
-        let epoch = candor_core::Epoch { log, era: 0 };
-        let mut snapshot = Snapshot {
-            upper: Position { epoch, at: seen.upper.0 },
-            certain: 0,
-            xmin: seen.snapshot.xmin,
-            xmax: seen.snapshot.xmax,
-            in_progress: seen.snapshot.in_progress,
-        };
-        snapshot.certain = match seen.certain {
-            Some(standby) => standby.0,
-            None => under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0),
-        };
-        Ok(Fill { stamp: Stamp::Snapshot(Arc::new(snapshot)), answers: filled.answers })
+        Ok(Fill { stamp: stamp(filled.seen, under_way), answers: filled.answers })
+    }
+
+    /// Taken before a statement is sent: what it may not see must not be forgotten meanwhile.
+    fn under_way(&self) -> Option<UnderWay> {
+        self.log.get().map(|log| log.visibility.begin())
     }
 
     async fn compile(&self, view: &crate::view::View) -> Result<Arc<fill::FillPlan>, SourceError> {
@@ -247,6 +270,23 @@ impl Inner {
         held.settled();
         compiled.1
     }
+}
+
+/// What a statement saw, as the ledger judges it.
+fn stamp(seen: Seen, under_way: Option<UnderWay>) -> Stamp {
+    let log = seen.identity.log();
+    let mut snapshot = Snapshot {
+        upper: Position { epoch: Epoch { log, era: 0 }, at: seen.upper.0 },
+        certain: 0,
+        xmin: seen.snapshot.xmin,
+        xmax: seen.snapshot.xmax,
+        in_progress: seen.snapshot.in_progress,
+    };
+    snapshot.certain = match seen.certain {
+        Some(standby) => standby.0,
+        None => under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0),
+    };
+    Stamp::Snapshot(Arc::new(snapshot))
 }
 
 impl Log for Postgres {

@@ -96,6 +96,7 @@ impl Session {
     }
 
     /// How large one message of the stream may be. A table with larger rows cannot be followed.
+    #[cfg(test)]
     pub(crate) fn message_bytes_max(mut self, bytes: usize) -> Self {
         self.message_bytes_max = bytes;
         self

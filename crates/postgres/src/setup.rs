@@ -29,6 +29,7 @@ mod replica;
 mod tests;
 
 pub(crate) use apply::apply;
+pub(crate) use ddl::PREFIX;
 pub(crate) use ddl::is_installed as has_event_triggers;
 pub(crate) use facts::{Facts, Publication, Slot, Table};
 pub(crate) use publish::set_parameters;

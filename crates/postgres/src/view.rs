@@ -124,9 +124,7 @@ impl Views {
         facets: &Facets,
     ) -> Result<(), SourceError> {
         for view in self.all() {
-            if let Err(refused) = self.compile(&view, conn, publication, facets).await?.1 {
-                return Err(refused);
-            }
+            self.compile(&view, conn, publication, facets).await?.1?;
         }
         Ok(())
     }

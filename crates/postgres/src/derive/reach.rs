@@ -30,6 +30,9 @@ pub(crate) enum Reach {
     Table { why: String, mend: Option<String> },
 }
 
+/// The column and the key columns it equals one of; or the column that would do, and what the log lacks for it.
+type ByKey = Result<(String, Vec<usize>), (String, String)>;
+
 impl Reach {
     /// Any row, because nothing better is known.
     pub(crate) fn any(why: impl Into<String>) -> Self {
@@ -156,7 +159,7 @@ impl Work<'_> {
     }
 
     /// The column of an item that equals key columns, and which; or a column that would, if the log told its old value.
-    fn by_key(&self, item: usize) -> Option<Result<(String, Vec<usize>), (String, String)>> {
+    fn by_key(&self, item: usize) -> Option<ByKey> {
         let relation = self.joins.items[item].relation;
         let mut found: Vec<(bool, usize, String, Vec<usize>)> = Vec::new();
         let single = (0..self.key.len()).map(|place| (Side::Key(place), vec![place]));

@@ -1,5 +1,6 @@
 //! Key values as parameters, all in text form: Postgres reads each by its own rules for the type.
 
+use crate::canonical::key_text;
 use bytes::BytesMut;
 use candor_core::{KeyType, KeyValue};
 
@@ -12,7 +13,7 @@ pub(super) struct Text(String);
 impl Text {
     /// One value.
     pub(super) fn of(value: &KeyValue) -> Self {
-        Self(text(value))
+        Self(key_text(value).into_owned())
     }
 
     /// An array of values. Every element is quoted, so that none is read as NULL, as a brace or as two.
@@ -23,7 +24,7 @@ impl Text {
                 array.push(',');
             }
             array.push('"');
-            for c in text(value).chars() {
+            for c in key_text(value).chars() {
                 if matches!(c, '"' | '\\') {
                     array.push('\\');
                 }
@@ -55,27 +56,6 @@ impl ToSql for Text {
     }
 
     to_sql_checked!();
-}
-
-/// A value as the log prints it, and so what its tag is made of.
-pub(super) fn text(value: &KeyValue) -> String {
-    match value {
-        KeyValue::Bool(truth) => if *truth { "t" } else { "f" }.into(),
-        value => value.to_string(),
-    }
-}
-
-/// The type of a parameter.
-pub(super) fn sql_type(kind: KeyType) -> Type {
-    match kind {
-        KeyType::Int2 => Type::INT2,
-        KeyType::Int4 => Type::INT4,
-        KeyType::Int8 => Type::INT8,
-        KeyType::Text => Type::TEXT,
-        KeyType::Uuid => Type::UUID,
-        KeyType::Bool => Type::BOOL,
-        KeyType::Date => Type::DATE,
-    }
 }
 
 /// The type of an array of them.

@@ -9,9 +9,10 @@
 //! the wire. The rows stay in the order of the view's own ORDER BY, because nothing joins or sorts between the view and
 //! the aggregate, and the LIMIT keeps the planner from taking the view apart.
 
-use super::params::{array_type, sql_type};
+use super::params::array_type;
 use super::scan::Pieces;
 use super::seen;
+use crate::canonical::parameter_type;
 use crate::view::{Compiled, MET_MAX};
 use candor_core::Rows;
 use candor_core::port::SourceError;
@@ -72,7 +73,7 @@ impl FillPlan {
         }
         let kinds = || query.key.iter().map(|column| column.kind);
         let writing = Writing { compiled: &compiled, bounds, view: &view, met: &met };
-        let one = Statement { sql: writing.one().into(), types: kinds().map(sql_type).collect() };
+        let one = Statement { sql: writing.one().into(), types: kinds().map(parameter_type).collect() };
         let many = Statement { sql: writing.many().into(), types: kinds().map(array_type).collect() };
         Ok(Self { compiled, bounds, one, many })
     }

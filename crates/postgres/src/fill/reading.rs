@@ -76,6 +76,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What every query sees.
+    #[cfg(test)]
     pub(crate) fn seen(&self) -> &Seen {
         &self.seen
     }

@@ -1,8 +1,8 @@
 //! The rows of a fill's statement, read into answers and tags.
 
-use super::params::text;
 use super::plan::{FIRST_MET, FillPlan};
 use super::seen::Told;
+use crate::canonical::key_text;
 use crate::view::{Compiled, MET_MAX};
 use candor_core::port::{Filled, SourceError};
 use candor_core::{KeyValue, Rows, Tag};
@@ -79,7 +79,9 @@ fn one(
     let value = value(plan, found, bytes, json, doing)?;
     let compiled = &plan.compiled;
     let mut tags = compiled.fixed.clone();
-    tags.extend(compiled.by_key.iter().map(|(tagged, column)| tagged.row_tag(&text(&keys[place][*column]))));
+    tags.extend(
+        compiled.by_key.iter().map(|(tagged, column)| tagged.row_tag(&key_text(&keys[place][*column]))),
+    );
     for column in 0..compiled.met.len() {
         let values: Option<Vec<Option<&str>>> = row.try_get(FIRST_MET + column).map_err(wrong)?;
         met_tags(compiled, column, &values.unwrap_or_default(), &mut tags);

@@ -43,6 +43,11 @@ impl Task {
         let (slot, publication) = (self.options.slot.clone(), self.options.publication.clone());
         let mut session = Session::connect(&self.options.connect).await?;
         let system = session.identify().await?;
+        tracing::debug!(
+            process = session.process(),
+            version = session.version(),
+            "the server lets us replicate"
+        );
         let mut held = self.pool.acquire().await?;
         held.busy();
         let (identity, in_recovery) = Conn::identity(&held).await?;

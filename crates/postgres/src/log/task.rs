@@ -2,18 +2,19 @@
 
 use super::stand::Stood;
 use super::transaction::{Transaction, table};
-use super::{Ask, Standing, State, Tail, backoff, gap, is_passing};
+use super::{Ask, Standing, State, Tail, backoff, covered, gap, is_passing};
 use crate::Lsn;
 use crate::facets::Facets;
 use crate::fault;
 use crate::options::PostgresOptions;
 use crate::pgoutput::Event;
 use crate::pool::Pool;
-use crate::session::{Incoming, SessionError, Stream};
+use crate::session::{Incoming, SessionError};
+use crate::setup;
 use crate::view::Views;
 use crate::visibility::Visibility;
-use candor_core::Record;
 use candor_core::port::SourceError;
+use candor_core::{LogId, Record};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,12 +54,14 @@ pub(super) struct Task {
     pub(super) ended: Arc<Mutex<Option<SourceError>>>,
     /// Everything up to here is in the mailboxes.
     pub(super) reached: Option<Reached>,
+    /// Whether a message of an event trigger came by.
+    pub(super) is_told_of_ddl: bool,
 }
 
 /// A position of the log that was followed last.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Reached {
-    pub(super) log: candor_core::LogId,
+    pub(super) log: LogId,
     pub(super) at: u64,
     /// Whether what was known of this log no longer holds, so that going on would be a lie.
     pub(super) broken: bool,
@@ -93,7 +96,7 @@ impl Task {
     /// Tells everybody why the log is not followed, and waits. False when nobody is left.
     async fn pause(&mut self, error: SourceError, failures: u32) -> bool {
         if failures == 1 || !is_passing(&error) {
-            tracing::warn!(%error, "the log is not followed");
+            tracing::warn!(%error, of = self.options.connect.describe(), "the log is not followed");
         }
         *self.ended.lock() = Some(error.clone());
         self.followers.clear();
@@ -140,13 +143,7 @@ impl Task {
                 ask = self.asks.recv() => {
                     match ask? {
                         Ask::Follow(answer) => self.follow(answer, &standing),
-                        Ask::Stale(of) if of == standing => {
-                            self.visibility.restart();
-                            self.reached = Some(Reached { log, at: now_at, broken: true });
-                            return Some(SourceError::down(
-                                "the publication or a table in it changed; the log is followed anew",
-                            ));
-                        }
+                        Ask::Stale(of) if of == standing => return Some(self.begin_anew(log)),
                         Ask::Stale(_) => {}
                         Ask::Reach(position) if position > now_at => {
                             let further = wanted.as_ref().is_none_or(|wanted| position > wanted.at);
@@ -199,9 +196,31 @@ impl Task {
                     if let Some(error) = self.event(&standing, &mut open, event) {
                         return Some(error);
                     }
+                    if std::mem::take(&mut self.is_told_of_ddl) && !self.is_covered(&standing).await {
+                        return Some(self.begin_anew(log));
+                    }
                 }
             }
         }
+    }
+
+    /// What was followed does not hold any more, though it is the same log.
+    fn begin_anew(&mut self, log: LogId) -> SourceError {
+        self.visibility.restart();
+        if let Some(reached) = &mut self.reached {
+            *reached = Reached { log, broken: true, ..*reached };
+        }
+        SourceError::down("the publication or a table in it changed; the log is followed anew")
+    }
+
+    /// Whether the publication and its tables are what the stream was begun with. Asked when an event trigger tells of
+    /// a schema change; without one, the next fence finds out.
+    async fn is_covered(&self, standing: &Standing) -> bool {
+        let Ok(mut held) = self.pool.acquire().await else { return false };
+        held.busy();
+        let row = held.client.query_one(&format!("SELECT {}", covered(&self.options.publication)), &[]).await;
+        held.settled();
+        row.and_then(|row| row.try_get::<_, String>(0)).is_ok_and(|coverage| coverage == standing.coverage)
     }
 
     /// Takes one event in. Some error ends the stream.
@@ -234,7 +253,10 @@ impl Task {
             (Event::Relation(relation), _) => {
                 tracing::trace!(table = table(&relation), "the shape of a table");
             }
-            (Event::Message { .. } | Event::Origin { .. } | Event::Type { .. }, _) => {}
+            (Event::Message { prefix, content, .. }, _) => {
+                self.is_told_of_ddl |= prefix == setup::PREFIX && content.starts_with(b"ddl ");
+            }
+            (Event::Origin { .. } | Event::Type { .. }, _) => {}
             (_, _) => {
                 return Some(SourceError::down("the replication stream is out of order; it is begun anew"));
             }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) type Json = Arc<str>;
+type Loading = candor_core::port::BoxFuture<'static, Result<Loaded<Json>, LoadError>>;
 pub(crate) type Views = Cache<(usize, i64), Json>;
 
 /// A database and a cache of some views of it.
@@ -98,7 +99,7 @@ impl World {
     pub(crate) async fn snapshot(&self, keys: &[(usize, i64)]) -> Vec<Option<String>> {
         let loader = Arc::new(Many {
             postgres: self.postgres.clone(),
-            handle: self.derived[keys[0].0].handle.unwrap(),
+            handle: self.derived[keys[0].0].handle.expect("prepared"),
         });
         let answers = self.cache.snapshot(keys, candor::Any, loader).await.expect("a snapshot");
         answers.into_iter().map(|answer| answer.into_value().map(|json| json.to_string())).collect()
@@ -118,12 +119,7 @@ impl World {
 
     pub(crate) fn loader(
         &self,
-    ) -> impl Fn(
-        LoadContext<(usize, i64), Json>,
-    ) -> candor_core::port::BoxFuture<'static, Result<Loaded<Json>, LoadError>>
-    + Send
-    + Sync
-    + 'static {
+    ) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
         let (postgres, pretends) = (self.postgres.clone(), self.pretends);
         let handles: Vec<_> = self.derived.iter().map(|derived| derived.handle.expect("prepared")).collect();
         move |context| {

@@ -147,7 +147,7 @@ async fn an_answer_is_tagged_by_its_key_and_by_what_it_met() {
         |fill: crate::fill::RawFill| fill.answers.into_iter().map(|answer| answer.tags).collect::<Vec<_>>();
     let met_true = sorted(vec![Tag(7), of_key("t"), row("5"), row("6")]);
     let met_false = sorted(vec![Tag(7), of_key("f")]);
-    assert_eq!(tags(world.fill(view.clone(), &[&["true"]]).await.unwrap()), [met_true.clone()]);
+    assert_eq!(tags(world.fill(view.clone(), &[&["true"]]).await.unwrap()), std::slice::from_ref(&met_true));
     assert_eq!(tags(world.fill(view, &[&["false"], &["true"]]).await.unwrap()), [met_false, met_true]);
 }
 

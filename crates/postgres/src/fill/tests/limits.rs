@@ -4,7 +4,8 @@ use super::world::{View, World, options};
 use crate::fill::{Bounds, fill};
 use crate::pool::Pool;
 use candor_core::KeyType::{Int4, Text};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_second_row_is_refused_where_one_was_declared() {

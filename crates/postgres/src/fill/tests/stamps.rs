@@ -40,10 +40,10 @@ async fn a_fill_names_the_log_its_position_counts_in() {
     let world = World::new("identities", "CREATE ROLE plain LOGIN");
     let view = View::one("SELECT $1", &[Int4]);
     let seen = world.fill(view.clone(), &[&["1"]]).await.unwrap().seen;
-    let told = world.psql(
-        "SELECT system_identifier, timeline_id, round(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8
-         FROM pg_control_system(), pg_control_checkpoint()",
-    );
+    let told = world.psql(&format!(
+        "SELECT system_identifier, timeline_id, {} FROM pg_control_system(), pg_control_checkpoint()",
+        crate::identity::STARTED_SQL
+    ));
     let identity = &seen.identity;
     assert_eq!(told, format!("{}|{}|{}", identity.system, identity.timeline, identity.started_micros));
     assert_eq!(identity.database, "identities");
