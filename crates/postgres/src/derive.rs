@@ -15,13 +15,14 @@
 mod blocks;
 mod conditions;
 mod depend;
-pub(crate) use depend::can_name;
 pub(crate) mod placeholders;
 pub(crate) mod reach;
 mod regions;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use depend::can_name;
 
 use crate::canonical::parameter_type;
 use crate::catalog::Catalog;

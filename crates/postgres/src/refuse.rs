@@ -12,43 +12,50 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 
-/// Built-in functions that the server calls stable because they depend on settings of the session, not on the time or on
-/// tables. Connections of ours hold those settings still.
-const SETTLED: [&str; 34] = [
-    "array_agg_finalfn",
+/// Built-in functions that the server calls stable because they depend on settings of the session (time zone, style of
+/// dates, language), not on the time or on tables. Connections of ours hold those settings still. So do all comparisons and
+/// additions of `timestamptz`, which are known by their names.
+const SETTLED: [&str; 40] = [
+    "anytextcat",
     "array_to_json",
     "array_to_string",
     "concat",
     "concat_ws",
+    "date",
     "date_part",
     "date_trunc",
-    "extract",
     "format",
-    "json_agg_finalfn",
+    "generate_series",
     "json_agg_transfn",
     "json_build_array",
     "json_build_object",
-    "json_object_agg_finalfn",
+    "json_object",
     "json_object_agg_transfn",
+    "json_object_agg_strict_transfn",
+    "json_object_agg_unique_strict_transfn",
+    "json_object_agg_unique_transfn",
+    "json_agg_strict_transfn",
     "jsonb_agg_finalfn",
+    "jsonb_agg_strict_transfn",
     "jsonb_agg_transfn",
     "jsonb_build_array",
     "jsonb_build_object",
     "jsonb_object_agg_finalfn",
+    "jsonb_object_agg_strict_transfn",
     "jsonb_object_agg_transfn",
+    "jsonb_object_agg_unique_strict_transfn",
+    "jsonb_object_agg_unique_transfn",
     "quote_literal",
-    "quote_nullable",
     "row_to_json",
-    "string_agg_finalfn",
+    "textanycat",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
     "timezone",
     "to_char",
     "to_json",
     "to_jsonb",
-    "to_number",
-    "array_in",
-    "array_out",
-    "array_agg_array_finalfn",
-    "json_populate_record",
 ];
 
 const CLOCK: &str = "leave it out, pass it in the key, or declare proof = \"clock\"";
@@ -158,7 +165,10 @@ pub(crate) fn unprovable(
         };
         findings.push(refused(message, CLOCK));
     }
-    if let Some(word) = scanned.strings.iter().find_map(|text| time_word(text)) {
+    // The server has turned such a string into the time at which it was asked.
+    if told.has_times
+        && let Some(word) = scanned.strings.iter().find_map(|text| time_word(text))
+    {
         findings.push(refused(format!("'{word}' as a date or time means the present"), CLOCK));
     }
     let mut seen = BTreeSet::new();
@@ -191,11 +201,16 @@ fn varies(function: &Function) -> Option<String> {
     match function.volatility {
         Volatility::Immutable => None,
         Volatility::Volatile => Some(format!("`{name}` may give another result each time (VOLATILE)")),
-        Volatility::Stable if is_built_in && SETTLED.contains(&function.name.as_str()) => None,
+        // No built-in aggregate asks for the time.
+        Volatility::Stable if is_built_in && (function.is_aggregate || is_settled(&function.name)) => None,
         Volatility::Stable => Some(format!(
             "`{name}` depends on more than its arguments, such as the time or a setting (STABLE)"
         )),
     }
+}
+
+fn is_settled(name: &str) -> bool {
+    SETTLED.contains(&name) || name.starts_with("timestamptz_") || name.ends_with("_timestamptz")
 }
 
 /// A string that means the present where a date or time is expected.

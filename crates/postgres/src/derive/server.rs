@@ -19,6 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 use tokio_postgres::error::Error;
 
+/// `date`, `time`, `timestamp`, `timestamptz`, `timetz`, `tstzrange` and their like, and arrays of them.
+const TIMES: [u32; 16] =
+    [1082, 1083, 1114, 1184, 1266, 1182, 1183, 1115, 1185, 1270, 3908, 3910, 3912, 4533, 4534, 4535];
+
 const VIEW: &str = "candor_view";
 
 /// What the server says.
@@ -36,6 +40,8 @@ pub(crate) struct Told {
     pub(crate) views: BTreeMap<u32, String>,
     /// Whether it takes rows as a whole, so that all columns count.
     pub(crate) has_whole_rows: bool,
+    /// Whether there are literals of dates or times.
+    pub(crate) has_times: bool,
     pub(crate) functions: Vec<Function>,
     /// What else it does that no log can tell of.
     pub(crate) oddities: Vec<Oddity>,
@@ -140,6 +146,7 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
         }
         operators.extend(numbers_after(tree, ":opno "));
         told.has_whole_rows |= tree.contains(":varattno 0 ");
+        told.has_times |= numbers_after(tree, ":consttype ").any(|oid| TIMES.contains(&oid));
         told.oddities.extend(oddities(tree));
     }
     told.oddities.sort_unstable();
@@ -186,8 +193,6 @@ async fn read_functions(
 }
 
 fn oddities(tree: &str) -> Vec<Oddity> {
-    /// `date`, `time`, `timestamp`, `timestamptz`, `timetz`.
-    const TIMES: [u32; 5] = [1082, 1083, 1114, 1184, 1266];
     let mut found = Vec::new();
     let mut note = |is_there: bool, oddity| {
         if is_there {
