@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -127,31 +127,48 @@ fn nothing_is_left_of_a_server_whose_test_panicked() {
     assert!(!data.parent().unwrap().exists());
 }
 
-/// What makes this program, started by its own test, be the one that is killed.
+/// What makes this program, started by its own test, be one that is killed: it holds what to do with the server before.
 const VICTIM: &str = "CANDOR_TESTBED_VICTIM";
 
+/// Not a test of its own: what the next one starts as another program.
 #[test]
-fn a_server_ends_with_a_program_that_is_killed() {
-    if std::env::var_os(VICTIM).is_some() {
-        let cluster = Cluster::start();
-        eprintln!("{VICTIM} {} {}", cluster.port(), cluster.socket_dir().display());
-        // Killed long before; and if not, it ends all the same.
-        std::thread::sleep(Duration::from_secs(60));
-        return;
+fn victim() {
+    let Ok(wish) = std::env::var(VICTIM) else { return };
+    let cluster = Cluster::start();
+    if wish == "pause" {
+        cluster.pause();
     }
+    eprintln!("{VICTIM} {} {}", cluster.port(), cluster.socket_dir().display());
+    // Killed long before; and if not, it ends all the same.
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// Starts another program with a server, kills it, and gives the server's port and folder.
+fn kill_a_program_with_a_server(wish: &str) -> (u16, PathBuf) {
     let mut victim = Command::new(std::env::current_exe().unwrap());
-    victim.args(["--exact", "--nocapture", "cluster::a_server_ends_with_a_program_that_is_killed"]);
-    let mut victim = victim.env(VICTIM, "1").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    victim.args(["--exact", "--nocapture", "cluster::victim"]).env(VICTIM, wish);
+    let mut victim = victim.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(victim.stderr.take().unwrap()).lines().map_while(Result::ok);
     let place = lines.find_map(|line| Some(line.strip_prefix(VICTIM)?.trim().to_owned())).unwrap();
     let (port, folder) = place.split_once(' ').unwrap();
-    let address = (Ipv4Addr::LOCALHOST, port.parse().unwrap());
-    assert!(TcpStream::connect(address).is_ok());
+    let port = port.parse().unwrap();
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     victim.kill().unwrap();
     victim.wait().unwrap();
-    until("its server to stop", || TcpStream::connect(address).is_err());
-    until("its server to be gone", || !Path::new(folder).join("data/postmaster.pid").exists());
-    std::fs::remove_dir_all(folder).unwrap();
+    (port, folder.into())
+}
+
+#[test]
+fn the_server_of_a_program_that_was_killed_stops_by_itself_and_its_folder_goes_with_the_next_program() {
+    let (running, one) = kill_a_program_with_a_server("run");
+    until("its server to stop", || TcpStream::connect((Ipv4Addr::LOCALHOST, running)).is_err());
+    let (paused, other) = kill_a_program_with_a_server("pause");
+    // The second program has swept behind the first; the third sweeps behind both.
+    let (_, last) = kill_a_program_with_a_server("run");
+    until("the paused server to stop", || TcpStream::connect((Ipv4Addr::LOCALHOST, paused)).is_err());
+    assert!(!one.exists() && !other.exists());
+    until("the last server to be gone", || !last.join("data/postmaster.pid").exists());
+    let _ = std::fs::remove_dir_all(last);
 }
 
 #[test]
