@@ -1,3 +1,5 @@
+//! Rows of the log, and the tags they must become.
+
 use super::*;
 
 const TABLE: &str = "public.track";
