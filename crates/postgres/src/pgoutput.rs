@@ -14,12 +14,16 @@ mod decoder;
 mod event;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod oracle;
 mod reader;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use decoder::Decoder;
 pub(crate) use event::{Cell, Column, Event, Identity, Old, Relation, Tuple};
+#[cfg(test)]
+pub(crate) use oracle::agree;
 pub(crate) use reader::{Malformed, Reader};
