@@ -5,7 +5,7 @@
 
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
 pub(crate) use stream::RawStream;

@@ -14,9 +14,11 @@ mod decoder;
 mod event;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod oracle;
 mod reader;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
@@ -24,4 +26,6 @@ pub(crate) use decoder::Decoder;
 pub(crate) use event::{Cell, Event, Old, Relation, Tuple};
 #[cfg(test)]
 pub(crate) use event::{Column, Identity};
+#[cfg(test)]
+pub(crate) use oracle::agree;
 pub(crate) use reader::{Malformed, Reader};

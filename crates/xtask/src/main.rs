@@ -12,6 +12,7 @@
 mod bench;
 mod cargo;
 mod check;
+mod fuzz;
 mod sabotage;
 mod stage;
 mod test;
@@ -27,6 +28,7 @@ cargo x <command>
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
+  fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
 
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
+        (Some("fuzz"), []) => fuzz::list(),
+        (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
         (Some("bench"), []) => bench::list(),
         (Some("bench"), [name, arguments @ ..]) => bench::run(name, arguments),
         (None | Some("help" | "--help" | "-h"), _) => {

@@ -22,7 +22,7 @@ const RELATION_BYTES: usize = 256;
 const COLUMN_BYTES: usize = size_of::<Column>();
 
 /// Reads one session's messages, in their order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Decoder {
     /// By number, with what each takes.
     relations: HashMap<u32, (Arc<Relation>, usize)>,

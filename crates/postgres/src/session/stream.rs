@@ -40,7 +40,7 @@ pub(crate) enum Incoming {
 /// A walsender that streams.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    wire: Wire,
+    pub(super) wire: Wire,
     decoder: Decoder,
     /// What the server should be told and could not be yet. A newer status replaces an older one, so a server that does
     /// not listen costs us no memory.
