@@ -33,7 +33,7 @@ async fn a_server_that_is_gone_is_down_and_one_that_is_back_costs_no_fill() {
 async fn a_connection_ended_by_the_server_costs_no_fill() {
     let world = World::new("ended", "");
     let view = View::one("SELECT $1 AS k", &[Int4]);
-    for _ in 0..10 {
+    for _ in 0..30 {
         world.fill(view.clone(), &[&["1"]]).await.unwrap();
         world.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'ended' AND pid <> pg_backend_pid()");
     }
