@@ -191,7 +191,7 @@ impl Cluster {
         let log =
             File::options().create(true).append(true).open(self.log()).expect("the log cannot be opened");
         let errors = log.try_clone().expect("the log cannot be opened twice");
-        let mut command = as_server(postgres_bin().join("postgres"), self.folder.path());
+        let mut command = as_server(postgres_bin().join("postgres"), self.folder.path(), "QUIT");
         command.arg("-D").arg(self.data_dir()).stdin(std::process::Stdio::null()).stdout(log).stderr(errors);
         nursery::spawn(command).unwrap_or_else(|error| panic!("cannot start the server: {error}"))
     }

@@ -2,25 +2,27 @@
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
-use std::time::Duration;
+use std::sync::{LazyLock, Once};
 
 use tempfile::TempDir;
 
+use crate::processes::Family;
 use crate::programs::servant;
 
-/// What the name of each folder starts with; the number of the process that made it follows.
-const PREFIX: &str = "candor-testbed-";
-
-/// A dead program's folder is removed only from this age on. In another container, which may share the folder for
-/// temporary files with us, the process we do not see may well live.
-const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+/// What the name of each folder starts with; the number of the process that made it follows. Processes in another
+/// container, which may share the folder for temporary files with us, have numbers that mean nothing here, so the
+/// name says in which space of numbers it was made.
+static PREFIX: LazyLock<String> = LazyLock::new(|| {
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let space: String = space.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    format!("candor-testbed-{space}-")
+});
 
 /// A new folder of the servant's.
 pub(crate) fn fresh() -> TempDir {
     static SWEPT: Once = Once::new();
     SWEPT.call_once(|| sweep(&base()));
-    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let prefix = format!("{}{}-", *PREFIX, std::process::id());
     let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(base());
     let folder = folder.expect("no temporary folder can be made");
     give(folder.path());
@@ -43,17 +45,21 @@ pub(crate) fn give(path: &Path) {
     }
 }
 
-/// Removes folders of programs that are no more.
+/// Removes folders of programs that are no more: those that were killed, and those that kept a server in a `static`, which
+/// is never dropped.
 fn sweep(base: &Path) {
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner =
-            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
-        let Some(owner) = owner.and_then(|owner| owner.parse::<u32>().ok()) else { continue };
-        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|made| made.elapsed().ok());
-        let dead = !Path::new(&format!("/proc/{owner}")).exists();
-        if dead && age.is_some_and(|age| age > ABANDONED_AFTER) {
-            // Another program may be sweeping too.
+        let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(&*PREFIX)?.split('-').next())
+        else {
+            continue;
+        };
+        if owner.parse::<u32>().is_ok() && !Path::new("/proc").join(owner).exists() {
+            // The kernel has told its server to stop; one that was paused did not hear.
+            if let Some(server) = Family::in_folder(&entry.path()).filter(|server| server.is_frozen()) {
+                server.destroy();
+            }
+            // Another program may be sweeping too, or the server be stopping; what stays goes with the next sweep.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

@@ -15,11 +15,13 @@
 //!
 //! Invariants:
 //! - No test sees another's server: every cluster has its own folder, port, processes and system identifier.
-//! - Nothing is left behind. Dropping stops the server and removes the folder, in a panicking test too; if the test
-//!   program itself is killed, the kernel tells its servers to stop, and the next program removes their folders.
+//! - Nothing is left behind. Dropping stops the server and removes the folder, in a panicking test too. If the test
+//!   program is killed, or kept a server in a `static`, the kernel tells its servers to stop, and the next program
+//!   removes their folders.
 //! - No wait is without a deadline.
 //! - Linux alone: processes are found in `/proc`.
 
+mod bouncer;
 mod cluster;
 mod folder;
 mod nursery;
@@ -30,6 +32,7 @@ mod programs;
 mod proxy;
 mod tls;
 
+pub use bouncer::Bouncer;
 pub use cluster::{Builder, Cluster, Mode};
 pub use patience::until;
 pub use ports::free_port;

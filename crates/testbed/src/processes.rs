@@ -3,6 +3,8 @@
 //! Each of PostgreSQL's processes leads a process group of its own, so no signal to a group reaches them all; they are
 //! the children of the first one, and it alone starts new ones.
 
+use std::path::Path;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::patience::until;
@@ -16,6 +18,19 @@ pub(crate) struct Family {
 impl Family {
     pub(crate) fn of(child: &std::process::Child) -> Self {
         Self { head: Pid::from_child(child) }
+    }
+
+    /// The server whose data folder is in `folder`, if it still runs.
+    pub(crate) fn in_folder(folder: &Path) -> Option<Self> {
+        let file = std::fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
+        let head = file.lines().next()?.trim().parse().ok().and_then(Pid::from_raw)?;
+        // By now the number may be somebody else's.
+        let command = std::fs::read(format!("/proc/{head}/cmdline")).ok()?;
+        String::from_utf8_lossy(&command).contains(folder.to_str()?).then_some(Self { head })
+    }
+
+    pub(crate) fn is_frozen(self) -> bool {
+        state(self.head) == Some('T')
     }
 
     /// Sends `signal` to the first process. One that is gone already needs none.

@@ -72,9 +72,9 @@ pub(crate) fn as_servant(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     prefixed(program, folder, &[])
 }
 
-/// A command for a server: as [`as_servant`], and told to stop at once when its parent dies.
-pub(crate) fn as_server(program: impl AsRef<OsStr>, folder: &Path) -> Command {
-    prefixed(program, folder, &["--pdeathsig", "QUIT"])
+/// A command for a server: as [`as_servant`], and sent `last` when its parent dies.
+pub(crate) fn as_server(program: impl AsRef<OsStr>, folder: &Path, last: &str) -> Command {
+    prefixed(program, folder, &["--pdeathsig", last])
 }
 
 fn prefixed(program: impl AsRef<OsStr>, folder: &Path, more: &[&str]) -> Command {

@@ -11,7 +11,15 @@ use crate::cargo::{cargo, passes, show, succeeds};
 use crate::stage::{Outcome, Stages};
 
 /// The programs our tests call, and the Debian package each comes in.
-const PROGRAMS: &[(&str, &str)] = &[("sqlite3", "sqlite3"), ("python3", "python3"), ("curl", "curl")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("sqlite3", "sqlite3"),
+    ("python3", "python3"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("psql", "postgresql-client"),
+    ("initdb", "postgresql"),
+    ("pgbouncer", "pgbouncer"),
+];
 
 /// Fetches programs, builds, runs. `arguments` go to `cargo test`; those after `--` to the test programs.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
@@ -48,7 +56,7 @@ fn split(arguments: &[String]) -> (Vec<&str>, &[String]) {
 
 /// Sees to it that every program is there.
 fn fetch_programs(programs: &[(&str, &str)]) -> Outcome {
-    let missing: Vec<_> = programs.iter().filter(|(program, _)| !on_path(program)).collect();
+    let missing: Vec<_> = programs.iter().filter(|(program, _)| !is_here(program)).collect();
     if missing.is_empty() {
         let names: Vec<_> = programs.iter().map(|(program, _)| *program).collect();
         return Outcome::Passed(format!("{} are here", names.join(", ")));
@@ -69,7 +77,7 @@ fn fetch_programs(programs: &[(&str, &str)]) -> Outcome {
     let mut install = apt(prefix, &["install", "--yes", "--quiet", "--no-install-recommends"]);
     install.args(&packages);
     let installed =
-        matches!(passes(install), Outcome::Passed(_)) && names.iter().all(|program| on_path(program));
+        matches!(passes(install), Outcome::Passed(_)) && names.iter().all(|program| is_here(program));
     if installed {
         Outcome::Passed(format!("installed {missing}"))
     } else {
@@ -97,6 +105,13 @@ fn apt(prefix: &[&str], arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(rest).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     command
+}
+
+/// Whether our tests find it: on the path, or where Debian puts servers, which no user's path leads to.
+fn is_here(program: &str) -> bool {
+    let postgres = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let servers = postgres.map(|version| version.path().join("bin")).chain(["/usr/sbin".into()]);
+    on_path(program) || servers.into_iter().any(|directory| directory.join(program).is_file())
 }
 
 fn on_path(program: &str) -> bool {

@@ -1,13 +1,15 @@
 //! Starting, stopping, crashing, and who is let in.
 
-use std::net::TcpStream;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use candor_testbed::{Cluster, Mode};
+use candor_testbed::{Cluster, Mode, until};
 
 /// Runs one statement through a connection string, as a client that knows nothing of the testbed.
-fn client(address: &str) -> Result<String, String> {
+pub(crate) fn client(address: &str) -> Result<String, String> {
     let output = Command::new("psql").args(["-XAtq", "-c", "SELECT 'in'", address]).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
@@ -123,6 +125,50 @@ fn nothing_is_left_of_a_server_whose_test_panicked() {
         *left.unwrap_err().downcast::<(std::net::SocketAddr, std::path::PathBuf)>().unwrap();
     assert!(TcpStream::connect(address).is_err());
     assert!(!data.parent().unwrap().exists());
+}
+
+/// What makes this program, started by its own test, be one that is killed: it holds what to do with the server before.
+const VICTIM: &str = "CANDOR_TESTBED_VICTIM";
+
+/// Not a test of its own: what the next one starts as another program.
+#[test]
+fn victim() {
+    let Ok(wish) = std::env::var(VICTIM) else { return };
+    let cluster = Cluster::start();
+    if wish == "pause" {
+        cluster.pause();
+    }
+    eprintln!("{VICTIM} {} {}", cluster.port(), cluster.socket_dir().display());
+    // Killed long before; and if not, it ends all the same.
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// Starts another program with a server, kills it, and gives the server's port and folder.
+fn kill_a_program_with_a_server(wish: &str) -> (u16, PathBuf) {
+    let mut victim = Command::new(std::env::current_exe().unwrap());
+    victim.args(["--exact", "--nocapture", "cluster::victim"]).env(VICTIM, wish);
+    let mut victim = victim.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(victim.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let place = lines.find_map(|line| Some(line.strip_prefix(VICTIM)?.trim().to_owned())).unwrap();
+    let (port, folder) = place.split_once(' ').unwrap();
+    let port = port.parse().unwrap();
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    (port, folder.into())
+}
+
+#[test]
+fn the_server_of_a_program_that_was_killed_stops_by_itself_and_its_folder_goes_with_the_next_program() {
+    let (running, one) = kill_a_program_with_a_server("run");
+    until("its server to stop", || TcpStream::connect((Ipv4Addr::LOCALHOST, running)).is_err());
+    let (paused, other) = kill_a_program_with_a_server("pause");
+    // The second program has swept behind the first; the third sweeps behind both.
+    let (_, last) = kill_a_program_with_a_server("run");
+    until("the paused server to stop", || TcpStream::connect((Ipv4Addr::LOCALHOST, paused)).is_err());
+    assert!(!one.exists() && !other.exists());
+    until("the last server to be gone", || !last.join("data/postmaster.pid").exists());
+    let _ = std::fs::remove_dir_all(last);
 }
 
 #[test]
