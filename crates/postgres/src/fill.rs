@@ -104,13 +104,52 @@ pub(crate) async fn fill(
             }
             may_reconnect = false;
             held = pool.acquire().await?;
-        } else if may_prepare && held.route == Route::Direct && is_forgotten(&error) {
+            continue;
+        }
+        if keys.len() > 1 && error.code() == Some(&SqlState::GROUPING_ERROR) {
+            return one_by_one(pool, &mut held, plan, keys, &doing).await;
+        }
+        if may_prepare && held.route == Route::Direct && is_forgotten(&error) {
             may_prepare = false;
             held.unprepare(&plan.statement(keys).sql);
         } else {
             return Err(failed(pool, &doing, &error));
         }
     }
+}
+
+/// Fills key by key within one transaction. An aggregate over nothing but the key (`max($1)`) has no meaning beside a list
+/// of keys, and is the one thing that can be asked for one key and not for many.
+async fn one_by_one(
+    pool: &Pool,
+    held: &mut Held,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+    doing: &str,
+) -> Result<RawFill, SourceError> {
+    let limit = pool.options().statement_timeout + GRACE;
+    let reading = Reading::begin(pool, held).await?;
+    let mut answers = Vec::with_capacity(keys.len());
+    let mut bytes_left = plan.bounds.bytes_max;
+    for key in keys {
+        let key = std::slice::from_ref(key);
+        let asked = async {
+            let values = plan.values(key).into_iter().zip(plan.one.types.iter().cloned());
+            let stream = reading.transaction().query_typed_raw(&plan.one.sql, values).await;
+            rows::read(stream.map_err(rows::Unread::Broken)?, plan, key, doing).await
+        };
+        let (_, answer) = timeout(limit, asked)
+            .await
+            .map_err(|_| SourceError::slow(format!("{doing}: no answer within {} ms", limit.as_millis())))?
+            .map_err(|unread| match unread {
+                rows::Unread::Broken(error) => failed(pool, doing, &error),
+                rows::Unread::Refused(error) | rows::Unread::Abandoned(error) => error,
+            })?;
+        let bytes = answer.iter().filter_map(|answer| answer.value.as_ref()).map(|value| value.len()).sum();
+        bytes_left = bytes_left.checked_sub(bytes).ok_or_else(|| rows::too_many_bytes(plan, doing))?;
+        answers.extend(answer);
+    }
+    Ok(RawFill { seen: reading.end().await?, answers })
 }
 
 /// What an attempt brought.

@@ -93,9 +93,9 @@ pub(crate) fn place(host: &str, port: u16) -> String {
     }
 }
 
-/// Whether a host is a directory of Unix sockets; `@` marks the abstract ones of Linux.
+/// Whether a host is a directory of Unix sockets.
 pub(crate) fn is_socket_directory(host: &str) -> bool {
-    host.starts_with(['/', '@'])
+    host.starts_with('/')
 }
 
 /// libpq's `sslmode`.

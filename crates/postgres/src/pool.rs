@@ -14,6 +14,7 @@
 //!   the role or the database. A direct connection brings these settings along when it begins. Behind a pooler each
 //!   statement brings them along in a transaction of its own ([`Route`]).
 
+mod cancel;
 mod connect;
 mod held;
 mod settings;

@@ -124,7 +124,7 @@ fn value(
     })
 }
 
-fn too_many_bytes(plan: &FillPlan, doing: &str) -> SourceError {
+pub(super) fn too_many_bytes(plan: &FillPlan, doing: &str) -> SourceError {
     SourceError::contract(format!("{doing}: more than {} bytes; narrow the SQL", plan.bounds.bytes_max))
 }
 

@@ -1,6 +1,7 @@
 //! Fills against a real server.
 
 mod answers;
+mod bounced;
 mod broken;
 mod limits;
 mod standby;

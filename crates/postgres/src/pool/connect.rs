@@ -1,5 +1,6 @@
 //! Making one connection: to the first host that answers and can be written to, directly or through a pooler.
 
+use super::cancel::Canceller;
 use super::{Route, Shared, settings};
 use crate::identity::Identity;
 use crate::options::{is_socket_directory, place};
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
-use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls, Statement};
+use tokio_postgres::{Client, Config, Connection, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Statements kept by name in one session. There are a few per view; more means that texts vary that should not.
@@ -24,6 +25,8 @@ pub(crate) struct Conn {
     /// Whether the server was a standby when it was last heard of.
     pub(crate) in_recovery: bool,
     statements: HashMap<Arc<str>, Statement>,
+    host: Box<str>,
+    port: u16,
     tls: Option<MakeRustlsConnect>,
     _counted: Counted,
 }
@@ -144,7 +147,8 @@ async fn attempt(
     }
     let (identity, in_recovery) = identity(&client).await?;
     let statements = HashMap::new();
-    Ok(Some((Conn { client, route, in_recovery, statements, tls, _counted: counted }, identity)))
+    let host = host.into();
+    Ok(Some((Conn { client, route, in_recovery, statements, host, port, tls, _counted: counted }, identity)))
 }
 
 /// Gives a connection to a task of its own, which ends with it.
@@ -240,7 +244,12 @@ impl Conn {
     }
 
     /// What ends a statement of this connection from elsewhere.
-    pub(super) fn canceller(&self) -> (CancelToken, Option<MakeRustlsConnect>) {
-        (self.client.cancel_token(), self.tls.clone())
+    pub(super) fn canceller(&self) -> Canceller {
+        Canceller {
+            token: self.client.cancel_token(),
+            tls: self.tls.clone(),
+            host: self.host.clone(),
+            port: self.port,
+        }
     }
 }

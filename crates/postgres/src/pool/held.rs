@@ -5,13 +5,8 @@ use crate::identity::Identity;
 use candor_core::port::SourceError;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
-use tokio_postgres::{Client, NoTls};
-
-/// A cancellation is a courtesy to the server, which also has the statement's own time limit.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+use tokio_postgres::Client;
 
 /// A connection on loan. Dropped while a statement is under way, it has the server end the statement and is given up.
 pub(crate) struct Held {
@@ -102,22 +97,10 @@ impl Drop for Held {
             self.shared.idle.lock().push(conn);
             return;
         }
-        let (token, tls) = conn.canceller();
+        let canceller = conn.canceller();
         drop(conn);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let cancelling = async {
-                    match tls {
-                        Some(tls) => token.cancel_query(tls).await,
-                        None => token.cancel_query(NoTls).await,
-                    }
-                };
-                if !matches!(timeout(CANCEL_TIMEOUT, cancelling).await, Ok(Ok(()))) {
-                    tracing::debug!(
-                        "a statement that nobody waits for could not be cancelled; its time limit will end it"
-                    );
-                }
-            });
+            runtime.spawn(canceller.cancel());
         }
     }
 }

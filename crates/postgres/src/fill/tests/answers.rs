@@ -164,3 +164,17 @@ async fn more_values_met_than_are_kept_stand_for_the_whole_table() {
     wanted.sort_unstable();
     assert_eq!(fill.answers[1].tags, wanted);
 }
+
+#[tokio::test]
+async fn what_can_be_asked_for_one_key_can_be_asked_for_many() {
+    let world = World::new("aggregates", "");
+    let view = View::one("SELECT max($1) AS m, count(*) FILTER (WHERE $1 > 1) AS n", &[Int4]);
+    assert_eq!(world.answers(view.clone(), &[&["2"]]).await, some(&[r#"{"m":2,"n":1}"#]));
+    let fill = world.fill(view, &[&["2"], &["1"]]).await.unwrap();
+    assert_eq!(super::world::texts(&fill), some(&[r#"{"m":2,"n":1}"#, r#"{"m":1,"n":0}"#]));
+    assert_eq!(fill.answers[1].tags.len(), 2);
+    // A view without key columns has one answer.
+    let view = View::one("SELECT 5 AS n", &[]);
+    assert_eq!(world.answers(view, &[&[], &[]]).await, some(&[r#"{"n":5}"#, r#"{"n":5}"#]));
+    assert_eq!(world.pool.figures().idle, 1);
+}
