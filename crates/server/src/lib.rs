@@ -15,6 +15,7 @@
 //! * [`auth`]: who is asking and what that entitles to; the one place where a key is completed with a subject.
 //! * [`assembly`]: from a [`Config`] to running sources and caches, or a list of what stands in the way.
 //! * [`service`]: what every door asks: views by name, reads, fences, invalidations, the lives of entries.
+//! * [`ask`]: what every door says alike of what it is asked: refusals, failures, the session of several answers.
 //! * [`mod@http`]: the HTTP door: what is read from a request and written into a response, as pure functions; the
 //!   routes; and the accept loop with its limits.
 //! * `metrics`: counters of the engine and the doors, rendered for Prometheus.
@@ -22,6 +23,7 @@
 //! Order in a request, which the routes keep: who is asking ([`http::Gate`]), whether they may
 //! ([`auth::Caller::may_read`]), and only then whether the view exists, so that a refusal does not tell what exists.
 
+pub mod ask;
 pub mod assembly;
 pub mod auth;
 pub mod config;
@@ -32,15 +34,14 @@ mod load;
 mod metrics;
 pub mod service;
 
+pub use ask::{AskError, NotOffered, session_of};
 pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
 pub use config::{Complaints, Config, Environment, process_environment};
 pub use entry::{EntryKey, Json};
 pub use http::Gate;
 pub use http::listener::{ListenError, Listener};
 pub use invalidate::TagName;
-pub use service::{
-    AskError, FeedHealth, NotOffered, ServedAnswer, ServedSource, ServedView, Service, Unready, session_of,
-};
+pub use service::{FeedHealth, ServedAnswer, ServedSource, ServedView, Service, Unready};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 //! Doors parse and render; the engine decides. Here a name becomes a view, the parts of a key become an entry's key
 //! (through the one place where a subject is added: [`auth::key`](crate::auth::key)), and a source's name its cache.
 
+use crate::ask::{AskError, NotOffered};
 use crate::assembly::{Prepared, is_by_row};
 use crate::auth::{Subject, key};
 use crate::config::{Complaints, Config, ViewDeclaration};
@@ -75,50 +76,6 @@ pub struct ServedView {
     pub(crate) loader: Arc<ViewLoader>,
     pub(crate) declaration: ViewDeclaration,
     pub(crate) derived: Derived,
-}
-
-/// What is refused before anybody is asked: the view or the source can never give it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotOffered {
-    /// A snapshot of a view without a log.
-    #[error("the view `{view}` has no log behind it, so nothing shows that answers hold together")]
-    Snapshot {
-        /// The view.
-        view: Box<str>,
-    },
-    /// A fence of a source without a log.
-    #[error("no view of `{source_name}` is proven by a log, so it gives no session tokens")]
-    Fence {
-        /// The source.
-        source_name: Box<str>,
-    },
-}
-
-/// Why the service gave nothing.
-#[derive(Debug)]
-pub enum AskError {
-    /// It cannot be asked for.
-    Refused(NotOffered),
-    /// It could not be had.
-    Failed {
-        /// For which of several keys, counted from zero; `None` where it concerns all.
-        at: Option<usize>,
-        /// Why.
-        error: ReadError,
-    },
-}
-
-impl AskError {
-    fn of_all(error: ReadError) -> Self {
-        Self::Failed { at: None, error }
-    }
-}
-
-/// The token a later read must present to not go behind any of these answers, nor behind the token it was asked with.
-pub fn session_of(demand: &Demand, answers: &[ServedAnswer]) -> SessionToken {
-    let mut session = demand.token.clone().unwrap_or_default();
-    answers.iter().filter_map(|answer| answer.receipt().upper).for_each(|upper| session.observe(upper));
-    session
 }
 
 /// Why a source is not ready.

@@ -9,9 +9,9 @@
 //! `whose` and `mend` are ours: a program branches on `type`, a person wants to know whom to wake. A detail never holds
 //! what a source said about itself (paths, SQL, credentials in URLs); that goes to the log.
 
+use crate::ask::NotOffered;
 use crate::auth::Refusal;
 use crate::auth::key::KeyRefusal;
-use crate::service::NotOffered;
 use ::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use ::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;

@@ -6,11 +6,12 @@
 use super::answer::{Dress, json};
 use super::problem::{Kind, Problem};
 use super::{Gate, body, demand, explain, failure, path};
+use crate::ask::AskError;
 use crate::auth::{Action, Caller};
 use crate::config::{RequestLimits, ServerSettings};
 use crate::invalidate::TagName;
 use crate::metrics::{self, DoorFigures};
-use crate::service::{AskError, ServedView, Service};
+use crate::service::{ServedView, Service};
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
