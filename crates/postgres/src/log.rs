@@ -95,7 +95,7 @@ impl Log {
         let visibility = Arc::new(Visibility::default());
         let task = task::Task {
             options: options.clone(),
-            pool: Pool::new(looking.clone()),
+            pool: Arc::new(Pool::new(looking.clone())),
             asks: asked,
             state,
             facets,
@@ -142,6 +142,8 @@ impl Log {
         let started: i64 = row.try_get(2).map_err(read)?;
         held.settled();
         if started != standing.identity.started_micros {
+            // Or its statistics were reset, which looks the same and cuts no stream.
+            let _ = self.asks.try_send(Ask::Stale(standing));
             return Err(SourceError::down("the server was restarted; its log is followed anew"));
         }
         if coverage != standing.coverage {

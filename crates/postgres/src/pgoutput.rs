@@ -25,7 +25,5 @@ mod tests;
 pub(crate) use decoder::Decoder;
 pub(crate) use event::{Cell, Event, Old, Relation, Tuple};
 #[cfg(test)]
-pub(crate) use event::{Column, Identity};
-#[cfg(test)]
 pub(crate) use oracle::agree;
 pub(crate) use reader::{Malformed, Reader};

@@ -163,6 +163,9 @@ impl Postgres {
         let reading = Reading::begin(&inner.pool, &mut held).await?;
         let value = work(reading.transaction()).await?;
         let seen = reading.end().await?;
+        if seen.in_recovery {
+            return Err(SourceError::down("only a standby answers, and nothing bounds how far behind it is"));
+        }
         Ok((value, stamp(seen, under_way)))
     }
 
@@ -249,12 +252,18 @@ impl Inner {
 
     async fn fill(&self, view: ViewHandle, keys: Arc<[Box<[KeyValue]>]>) -> Result<Fill, SourceError> {
         let view = self.views.at(view)?;
+        // Before the plan is looked at, so that what is certain later was planned for the same schema.
+        let under_way = self.under_way();
         let plan = match view.plan() {
             Some(plan) => plan,
             None => self.compile(&view).await?,
         };
-        let under_way = self.under_way();
         let filled = fill::fill(&self.pool, &plan, &keys).await?;
+        if filled.seen.in_recovery && plan.compiled.is_logged {
+            return Err(SourceError::down(
+                "only a standby answers, and nothing bounds how far behind it is; list the primary first in `url`",
+            ));
+        }
         Ok(Fill { stamp: stamp(filled.seen, under_way), answers: filled.answers })
     }
 
@@ -282,10 +291,7 @@ fn stamp(seen: Seen, under_way: Option<UnderWay>) -> Stamp {
         xmax: seen.snapshot.xmax,
         in_progress: seen.snapshot.in_progress,
     };
-    snapshot.certain = match seen.certain {
-        Some(standby) => standby.0,
-        None => under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0),
-    };
+    snapshot.certain = under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0);
     Stamp::Snapshot(Arc::new(snapshot))
 }
 

@@ -37,7 +37,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of one answer to [`Session::query`].
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-/// The most bytes of one message of the stream, and so of one row, unless [`Session::message_bytes_max`] says otherwise.
+/// The most bytes of one message of the stream, and so of one row.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// From this version on the log tells of `pg_logical_emit_message`.
@@ -93,13 +93,6 @@ impl Session {
     /// The process that serves us, as in `pg_stat_replication`.
     pub(crate) fn process(&self) -> i32 {
         self.process
-    }
-
-    /// How large one message of the stream may be. A table with larger rows cannot be followed.
-    #[cfg(test)]
-    pub(crate) fn message_bytes_max(mut self, bytes: usize) -> Self {
-        self.message_bytes_max = bytes;
-        self
     }
 
     /// Asks by the simple protocol; a walsender understands SQL and its own commands. Gives the rows, as text.

@@ -9,6 +9,7 @@ use candor_core::{Derived, Facet, Severity, Tag, ViewQuery};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A view, held against the schema of one moment.
 #[derive(Debug)]
@@ -80,18 +81,21 @@ pub(crate) fn reset_tag(table: &str) -> Tag {
 pub(crate) struct Views {
     list: RwLock<Vec<Arc<View>>>,
     bounds: Bounds,
+    /// Counts compilations as they begin.
+    turns: AtomicU64,
 }
 
 /// A view, and how it is filled as long as the schema stays as it is.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) query: ViewQuery,
-    plan: Mutex<Option<Arc<FillPlan>>>,
+    /// With the turn in which it was made: one that was begun earlier and took longer is of an older schema.
+    plan: Mutex<(u64, Option<Arc<FillPlan>>)>,
 }
 
 impl Views {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { list: RwLock::default(), bounds }
+        Self { list: RwLock::default(), bounds, turns: AtomicU64::new(1) }
     }
 
     /// Keeps a declaration; the same one keeps its handle.
@@ -137,17 +141,18 @@ impl Views {
         publication: &str,
         facets: &Facets,
     ) -> Result<(Derived, Result<Arc<FillPlan>, SourceError>), SourceError> {
+        let turn = self.turns.fetch_add(1, Ordering::AcqRel);
         let compiled = derive::compile(&conn.client, publication, &view.query).await?;
         let derived = compiled.derived.clone();
         if let Some(first) = derived.findings.iter().find(|finding| finding.severity == Severity::Refused) {
-            *view.plan.lock() = None;
+            view.keep(turn, None);
             let why = format!("view `{}`: {}; {}", view.query.name, first.message, first.mend);
             return Ok((derived, Err(SourceError::contract(why))));
         }
         // Before the plan can be used: no fill is older than the registration of its facets.
         facets.register(&compiled.registrations);
         let plan = Arc::new(FillPlan::new(Arc::new(compiled), self.bounds)?);
-        *view.plan.lock() = Some(Arc::clone(&plan));
+        view.keep(turn, Some(Arc::clone(&plan)));
         Ok((derived, Ok(plan)))
     }
 }
@@ -155,6 +160,13 @@ impl Views {
 impl View {
     /// How it is filled, if it was held against the schema.
     pub(crate) fn plan(&self) -> Option<Arc<FillPlan>> {
-        self.plan.lock().clone()
+        self.plan.lock().1.clone()
+    }
+
+    fn keep(&self, turn: u64, plan: Option<Arc<FillPlan>>) {
+        let mut kept = self.plan.lock();
+        if turn >= kept.0 {
+            *kept = (turn, plan);
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Bounds {
 /// A view, ready to be filled.
 #[derive(Debug)]
 pub(crate) struct FillPlan {
-    pub(super) compiled: Arc<Compiled>,
+    pub(crate) compiled: Arc<Compiled>,
     pub(super) bounds: Bounds,
     pub(super) one: Statement,
     pub(super) many: Statement,

@@ -19,8 +19,9 @@ pub(super) struct Stood {
     pub(super) goes_on: bool,
 }
 
-/// The transactions that may have logged their commit before the stream began and are not visible yet: those that write
-/// in this database and do not sit idle between two statements. A transaction keeps its locks until it is visible.
+/// The transactions whose changes the stream may not tell: those that write in this database. Their commit may be logged
+/// already and not be visible yet; or what they wrote may stand in the log before its table was published, and then it is
+/// left out even when they commit later. A transaction keeps its locks until it is visible.
 const RUNNING_SQL: &str = "\
 SELECT x.transactionid::text
 FROM pg_locks x
@@ -32,10 +33,7 @@ WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
       AND r.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND r.relation >= 16384
       AND r.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
-                     'AccessExclusiveLock'))
-  AND NOT EXISTS (
-    SELECT FROM pg_stat_activity a
-    WHERE a.pid = x.pid AND a.backend_xid = x.transactionid AND a.state = 'idle in transaction')";
+                     'AccessExclusiveLock'))";
 
 impl Task {
     /// Connects, starts the stream, and finds out from where it tells everything.
@@ -67,8 +65,8 @@ impl Task {
         let row = held.client.query_one(&coverage_sql, &[]).await.map_err(doing)?;
         let coverage: String = row.try_get(0).map_err(doing)?;
         self.views.compile_all(&mut held, &publication, &self.facets).await?;
-        let known = self.reached.filter(|reached| reached.log == identity.log());
-        let reached = known.map(|reached| reached.at);
+        let known = self.reached.clone().filter(|known| known.log == identity.log());
+        let reached = known.as_ref().map(|known| known.sent);
         let stream = session
             .start(&slot, &publication, crate::Lsn(reached.unwrap_or(0)))
             .await
@@ -79,7 +77,8 @@ impl Task {
         let row = held.client.query_one(confirmed_sql, &[&&*slot]).await.map_err(doing)?;
         let confirmed: i64 = row.try_get(0).map_err(doing)?;
         let confirmed = u64::try_from(confirmed).unwrap_or_default();
-        let goes_on = known.is_some_and(|known| !known.broken && confirmed <= known.at);
+        let goes_on =
+            known.is_some_and(|known| !known.broken && known.coverage == coverage && confirmed <= known.sent);
         let from = reached.unwrap_or(confirmed).max(confirmed);
         if !goes_on {
             self.visibility.restart();
@@ -97,7 +96,7 @@ impl Task {
             if !unsettled.is_empty() {
                 tracing::info!(
                     transactions = unsettled.len(),
-                    "statements that began before the log was followed are still writing; until they end, answers are not kept"
+                    "transactions that began before the log was followed are still open; until they end, answers are not kept"
                 );
             }
             self.visibility.settle(identity.log(), from, unsettled.into_iter().map(Xid));

@@ -24,14 +24,20 @@ use tokio::time::{Instant, sleep_until};
 /// A quiet stream is asked for a sign of life this often; the answer also carries the watermark through quiet times.
 const QUIET: Duration = Duration::from_secs(1);
 /// And given up after this long without any: the connection may be dead without having been closed.
-const SILENT: Duration = Duration::from_secs(10);
+/// Longer than half of `wal_sender_timeout`, after which a walsender that reads through a huge transaction of no concern
+/// says something. Bounds grow by themselves meanwhile.
+const SILENT: Duration = Duration::from_secs(75);
 /// Between two requests for a keepalive while a position is waited for. The first is sent at once.
-const PATIENCE: [Duration; 4] = [
+const PATIENCE: [Duration; 6] = [
     Duration::from_micros(200),
     Duration::from_micros(400),
     Duration::from_millis(1),
     Duration::from_millis(2),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
 ];
+/// After so many requests the log is pushed on.
+const PUSH_AFTER: usize = 4;
 
 /// What is asked of the walsender, and since when.
 struct Wanted {
@@ -43,13 +49,13 @@ struct Wanted {
 pub(super) struct Task {
     pub(super) options: PostgresOptions,
     /// For looking around.
-    pub(super) pool: Pool,
+    pub(super) pool: Arc<Pool>,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) state: watch::Sender<State>,
     pub(super) facets: Arc<Facets>,
     pub(super) views: Arc<Views>,
     pub(super) visibility: Arc<Visibility>,
-    pub(super) followers: Vec<mpsc::Sender<Record>>,
+    pub(super) followers: Vec<Mailbox>,
     /// Why the followers' mailboxes were closed.
     pub(super) ended: Arc<Mutex<Option<SourceError>>>,
     /// Everything up to here is in the mailboxes.
@@ -58,11 +64,37 @@ pub(super) struct Task {
     pub(super) is_told_of_ddl: bool,
 }
 
+/// The task's end of one follower's bounded mailbox.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    sender: mpsc::Sender<Record>,
+    /// Whether a record found no place. The chain shows it as soon as the next one does.
+    is_behind: bool,
+}
+
+impl Mailbox {
+    /// False if nobody will read it.
+    fn tell(&mut self, record: &Record) -> bool {
+        match self.sender.try_send(record.clone()) {
+            Ok(()) => self.is_behind = false,
+            Err(mpsc::error::TrySendError::Full(_)) => self.is_behind = true,
+            Err(mpsc::error::TrySendError::Closed(_)) => return false,
+        }
+        true
+    }
+}
+
 /// A position of the log that was followed last.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reached {
     pub(super) log: LogId,
+    /// What followers were told; above the log's own number where a gap was made.
     pub(super) at: u64,
+    /// The log's own number: what the server may be told. It skips commits whose record begins below it, and one may begin
+    /// exactly where another ends.
+    pub(super) sent: u64,
+    /// What the stream was begun with. It may change while nobody looks.
+    pub(super) coverage: String,
     /// Whether what was known of this log no longer holds, so that going on would be a lie.
     pub(super) broken: bool,
 }
@@ -118,12 +150,15 @@ impl Task {
     async fn read(&mut self, stood: Stood) -> Option<SourceError> {
         let Stood { mut stream, standing, from, goes_on } = stood;
         let log = standing.identity.log();
-        let mut at = from;
-        if !goes_on && let Some(reached) = self.reached.filter(|reached| reached.log == log) {
+        let known = self.reached.take().filter(|known| known.log == log);
+        let at = match known {
             // The followers that come back know this log up to there, and must learn that something is missing.
-            at = gap(log, from.max(reached.at)).at;
-        }
-        self.reached = Some(Reached { log, at, broken: false });
+            Some(known) if !goes_on => gap(log, from.max(known.at)).at,
+            Some(known) => from.max(known.at),
+            None => from,
+        };
+        self.reached =
+            Some(Reached { log, at, sent: from, coverage: standing.coverage.clone(), broken: false });
         self.ended = Arc::default();
         self.state.send_replace(State::Standing(standing.clone()));
         tracing::info!(from = %Lsn(from), goes_on, "the log is followed");
@@ -133,7 +168,8 @@ impl Task {
         let mut asked = heard;
         let mut pushed: Option<tokio::task::JoinHandle<()>> = None;
         loop {
-            let now_at = self.reached.map_or(at, |reached| reached.at);
+            let (now_at, sent) =
+                self.reached.as_ref().map_or((at, from), |reached| (reached.at, reached.sent));
             if wanted.as_ref().is_some_and(|wanted| wanted.at <= now_at) {
                 wanted = None;
             }
@@ -143,7 +179,7 @@ impl Task {
                 ask = self.asks.recv() => {
                     match ask? {
                         Ask::Follow(answer) => self.follow(answer, &standing),
-                        Ask::Stale(of) if of == standing => return Some(self.begin_anew(log)),
+                        Ask::Stale(of) if of == standing => return Some(self.begin_anew()),
                         Ask::Stale(_) => {}
                         Ask::Reach(position) if position > now_at => {
                             let further = wanted.as_ref().is_none_or(|wanted| position > wanted.at);
@@ -167,11 +203,11 @@ impl Task {
                         wanted.asked += 1;
                         wanted.again = now + patience;
                         let is_idle = pushed.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-                        if wanted.asked > PATIENCE.len() && is_idle {
-                            pushed = self.push_log().await;
+                        if wanted.asked > PUSH_AFTER && is_idle {
+                            pushed = Some(self.push_log());
                         }
                     }
-                    if let Err(error) = stream.confirm(Lsn(now_at), Lsn(now_at), true).await {
+                    if let Err(error) = stream.confirm(Lsn(sent), Lsn(sent), true).await {
                         return Some(error.error);
                     }
                     asked = now;
@@ -185,10 +221,8 @@ impl Task {
                     if open.is_none() {
                         self.advance(&standing, wal_end.0, Vec::new());
                     }
-                    let reached = self.reached.map_or(at, |reached| reached.at);
-                    if reply_requested
-                        && let Err(error) = stream.confirm(Lsn(reached), Lsn(reached), false).await
-                    {
+                    let sent = self.reached.as_ref().map_or(sent, |reached| reached.sent);
+                    if reply_requested && let Err(error) = stream.confirm(Lsn(sent), Lsn(sent), false).await {
                         return Some(error.error);
                     }
                 }
@@ -197,7 +231,7 @@ impl Task {
                         return Some(error);
                     }
                     if std::mem::take(&mut self.is_told_of_ddl) && !self.is_covered(&standing).await {
-                        return Some(self.begin_anew(log));
+                        return Some(self.begin_anew());
                     }
                 }
             }
@@ -205,10 +239,10 @@ impl Task {
     }
 
     /// What was followed does not hold any more, though it is the same log.
-    fn begin_anew(&mut self, log: LogId) -> SourceError {
+    fn begin_anew(&mut self) -> SourceError {
         self.visibility.restart();
         if let Some(reached) = &mut self.reached {
-            *reached = Reached { log, broken: true, ..*reached };
+            reached.broken = true;
         }
         SourceError::down("the publication or a table in it changed; the log is followed anew")
     }
@@ -267,49 +301,50 @@ impl Task {
     /// Everything up to `to` is told.
     fn advance(&mut self, standing: &Standing, to: u64, changes: Vec<candor_core::Change>) {
         let Some(reached) = &mut self.reached else { return };
-        if to <= reached.at {
-            return;
+        if to > reached.at {
+            let record = Record { epoch: standing.epoch(), previous: reached.at, at: to, changes };
+            reached.at = to;
+            reached.sent = to;
+            self.visibility.progressed(to);
+            self.followers.retain_mut(|follower| follower.tell(&record));
+        } else {
+            // Nothing new; but whoever lost a record to a full mailbox must not wait for the next commit to learn it.
+            let at = Record::opening(standing.epoch(), reached.at);
+            self.followers.retain_mut(|follower| !follower.is_behind || follower.tell(&at));
         }
-        let record = Record { epoch: standing.epoch(), previous: reached.at, at: to, changes };
-        reached.at = to;
-        self.visibility.progressed(to);
-        // A full mailbox loses the record; the chain shows it.
-        self.followers.retain(|follower| {
-            !matches!(follower.try_send(record.clone()), Err(mpsc::error::TrySendError::Closed(_)))
-        });
     }
 
     fn follow(&mut self, answer: oneshot::Sender<Result<Tail, SourceError>>, standing: &Standing) {
         let (sender, records) = mpsc::channel(self.options.feed_records.max(2));
-        let at = self.reached.map_or(0, |reached| reached.at);
+        let at = self.reached.as_ref().map_or(0, |reached| reached.at);
         let opened = sender.try_send(Record::opening(standing.epoch(), at)).is_ok();
         let tail = Tail { records, ended: Arc::clone(&self.ended) };
         if opened && answer.send(Ok(tail)).is_ok() {
-            self.followers.push(sender);
+            self.followers.push(Mailbox { sender, is_behind: false });
         }
     }
 
     /// Writes a message into the log and flushes it, because the position waited for lies in what the server has not
     /// flushed yet: asynchronous commits, or nothing but a page boundary.
-    async fn push_log(&self) -> Option<tokio::task::JoinHandle<()>> {
+    fn push_log(&self) -> tokio::task::JoinHandle<()> {
         const PUSH: &str =
             "SET LOCAL synchronous_commit = local; SELECT pg_logical_emit_message(true, 'candor', '')";
-        let mut held = self.pool.acquire().await.ok()?;
+        let pool = Arc::clone(&self.pool);
         #[expect(
             clippy::disallowed_methods,
             reason = "sockets need the real runtime; the engine's seams stay apart"
         )]
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
+            let Ok(mut held) = pool.acquire().await else { return };
             held.busy();
             let pushed = held.client.batch_execute(&format!("BEGIN READ WRITE; {PUSH}; COMMIT")).await;
             match pushed {
                 Ok(()) => held.settled(),
                 Err(error) => {
-                    tracing::debug!(error = %fault::with_causes(&error), "pushing the log on failed")
+                    tracing::debug!(error = %fault::with_causes(&error), "pushing the log on failed");
                 }
             }
-        });
-        Some(task)
+        })
     }
 
     /// What the server says of the slot, in words that help.

@@ -115,3 +115,20 @@ async fn a_killed_backend_makes_the_server_recover_and_begins_a_new_log_without_
     world.warm(0, 1).await;
     assert_ne!(log(&world), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_change_while_the_connection_is_cut_is_not_overlooked() {
+    let world = World::new(Cluster::start(), SCHEMA, &views()).await;
+    world.warm(0, 1).await;
+    // Nobody is told of the row, and everything is as it was when the stream goes on.
+    world.cluster.psql(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'candor';
+         BEGIN; ALTER PUBLICATION candor DROP TABLE item; COMMIT;
+         UPDATE item SET price = 9 WHERE id = 1;
+         ALTER PUBLICATION candor ADD TABLE item;",
+    );
+    assert!(strong_again(&world, 1).await.contains("\"price\":9"));
+    world.followed().await;
+    world.warm(0, 1).await;
+    assert!(world.strong(0, 1).await.unwrap().contains("\"price\":9"));
+}
