@@ -165,7 +165,7 @@ fn the_server_of_a_program_that_was_killed_stops_by_itself_and_its_folder_goes_w
     let (paused, other) = kill_a_program_with_a_server("pause");
     // The second program has swept behind the first; the third sweeps behind both.
     let (_, last) = kill_a_program_with_a_server("run");
-    until("the paused server to stop", || TcpStream::connect((Ipv4Addr::LOCALHOST, paused)).is_err());
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, paused)).is_err());
     assert!(!one.exists() && !other.exists());
     until("the last server to be gone", || !last.join("data/postmaster.pid").exists());
     let _ = std::fs::remove_dir_all(last);
