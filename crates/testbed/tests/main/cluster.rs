@@ -10,7 +10,10 @@ use candor_testbed::{Cluster, Mode, until};
 
 /// Runs one statement through a connection string, as a client that knows nothing of the testbed.
 pub(crate) fn client(address: &str) -> Result<String, String> {
-    let output = Command::new("psql").args(["-XAtq", "-c", "SELECT 'in'", address]).output().unwrap();
+    // Whoever runs the tests may have certificates and passwords at home.
+    let mut psql = Command::new("psql");
+    let output =
+        psql.args(["-XAtq", "-c", "SELECT 'in'", address]).env("HOME", "/nonexistent").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
