@@ -1,0 +1,201 @@
+//! Queries made up at random: joins of every kind over tables, subqueries and common table expressions, with conditions
+//! that mention the key, one another, and further subqueries.
+
+use super::random::Random;
+use super::{COLUMNS, TABLES};
+
+/// A query with `$1`.
+pub(super) fn made_up(random: &mut Random) -> String {
+    let mut maker = Maker { random, names: 0, expressions: Vec::new() };
+    let sql = maker.query();
+    // Every placeholder must occur.
+    if sql.contains("$1") { sql } else { maker.with_key(sql) }
+}
+
+struct Maker<'a> {
+    random: &'a mut Random,
+    names: usize,
+    expressions: Vec<String>,
+}
+
+impl Maker<'_> {
+    fn query(&mut self) -> String {
+        if self.random.below(4) == 0 {
+            let body = self.columns_of_something(&[]);
+            self.expressions.push(format!("w{}", self.names));
+            let name = self.expressions[0].clone();
+            let select = self.select();
+            return format!("WITH {name} AS ({body}) {select}");
+        }
+        self.select()
+    }
+
+    fn with_key(&mut self, sql: String) -> String {
+        let column = self.random.one_of(&["x", "y"]);
+        format!("SELECT q.* FROM ({sql}) AS q, a AS last WHERE last.{column} = $1")
+    }
+
+    fn select(&mut self) -> String {
+        let (from, names) = self.from();
+        let mut wanted: Vec<String> =
+            (0..1 + self.random.below(2)).map(|_| self.condition(&names, 2)).collect();
+        if self.random.below(3) > 0 {
+            let column = self.column(&names);
+            wanted.push(format!("{column} = $1"));
+        }
+        let wanted = wanted.join(" AND ");
+        let (first, second) = (self.column(&names), self.column(&names));
+        match self.random.below(8) {
+            0 => format!("SELECT count(*) AS n, max({second}) AS m FROM {from} WHERE {wanted}"),
+            1 => format!("SELECT {first} AS p, count(*) AS n FROM {from} WHERE {wanted} GROUP BY {first}"),
+            2 => {
+                format!("SELECT {first} AS p, {second} AS q FROM {from} WHERE {wanted} ORDER BY 1, 2 LIMIT 2")
+            }
+            3 => {
+                let inner = self.scalar(&names);
+                format!("SELECT {first} AS p, {inner} AS q FROM {from} WHERE {wanted}")
+            }
+            _ => format!("SELECT {first} AS p, {second} AS q FROM {from} WHERE {wanted}"),
+        }
+    }
+
+    /// FROM, and the names in it.
+    fn from(&mut self) -> (String, Vec<String>) {
+        let (mut from, name) = self.item(&[]);
+        let mut names = vec![name];
+        for _ in 0..self.random.below(3) {
+            let kind =
+                *self.random.one_of(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+            let may_see = matches!(kind, "JOIN" | "LEFT JOIN");
+            let (item, name) = self.item(if may_see { &names } else { &[] });
+            if kind == "LEFT JOIN" && self.random.below(4) == 0 {
+                // A join on the right side.
+                let (other, second) = self.item(&[]);
+                let inside = format!("{} = {}", self.column(&[name.clone()]), self.column(&[second.clone()]));
+                let outside = format!("{} = {}", self.column(&names), self.column(&[name.clone()]));
+                from = format!("{from} LEFT JOIN ({item} JOIN {other} ON {inside}) ON {outside}");
+                names.extend([name, second]);
+                continue;
+            }
+            let mut on = format!("{} = {}", self.column(&names), self.column(&[name.clone()]));
+            names.push(name);
+            if kind != "FULL JOIN" && self.random.below(3) == 0 {
+                on = format!("{on} AND {}", self.condition(&names, 1));
+            }
+            from = format!("{from} {kind} {item} ON {on}");
+        }
+        (from, names)
+    }
+
+    /// Something in FROM; it may mention what stands before.
+    fn item(&mut self, before: &[String]) -> (String, String) {
+        self.names += 1;
+        let name = format!("t{}", self.names);
+        let item = match self.random.below(6) {
+            0 => {
+                let body = self.columns_of_something(&[]);
+                format!("({body}) AS {name}")
+            }
+            1 if !before.is_empty() => {
+                let body = self.columns_of_something(before);
+                format!("LATERAL ({body}) AS {name}")
+            }
+            2 if !self.expressions.is_empty() => format!("{} AS {name}", self.expressions[0]),
+            _ => format!("{} AS {name}", self.random.one_of(&TABLES)),
+        };
+        (item, name)
+    }
+
+    /// A subquery with the columns every table has.
+    fn columns_of_something(&mut self, before: &[String]) -> String {
+        self.names += 1;
+        let name = format!("t{}", self.names);
+        let table = *self.random.one_of(&TABLES);
+        let mut seen = before.to_vec();
+        seen.push(name.clone());
+        let mut wanted = self.condition(&seen, 1);
+        if self.random.below(2) == 0 {
+            let other = if before.is_empty() { "$1".to_owned() } else { self.column(before) };
+            wanted = format!("{wanted} AND {} = {other}", self.column(&[name.clone()]));
+        }
+        let from = if self.random.below(3) == 0 {
+            let other = *self.random.one_of(&TABLES);
+            let joined = format!("{} = {}", self.column(&[name.clone()]), self.column(&["o".into()]));
+            format!(
+                "{table} AS {name} {} {other} AS o ON {joined}",
+                self.random.one_of(&["JOIN", "LEFT JOIN"])
+            )
+        } else {
+            format!("{table} AS {name}")
+        };
+        let columns = COLUMNS.map(|column| format!("{name}.{column}")).join(", ");
+        match self.random.below(8) {
+            0 => format!("SELECT {columns} FROM {from} WHERE {wanted} ORDER BY 1, 2, 3, 4 LIMIT 1"),
+            1 => format!("SELECT DISTINCT {columns} FROM {from} WHERE {wanted}"),
+            2 => format!(
+                "SELECT DISTINCT ON ({name}.x) {columns} FROM {from} WHERE {wanted} ORDER BY {name}.x, 1, 2, 3, 4"
+            ),
+            3 => format!(
+                "SELECT min({name}.id) AS id, {name}.x, max({name}.y) AS y, {name}.z FROM {from} WHERE {wanted} \
+                          GROUP BY {name}.x, {name}.z"
+            ),
+            4 => format!(
+                "SELECT {name}.id, rank() OVER (ORDER BY {name}.y) AS x, {name}.y, {name}.z FROM {from} \
+                          WHERE {wanted}"
+            ),
+            5 => format!(
+                "SELECT max({name}.id) AS id, min({name}.x) AS x, max({name}.y) AS y, count(*) AS z FROM {from} \
+                          WHERE {wanted}"
+            ),
+            _ => format!("SELECT {columns} FROM {from} WHERE {wanted}"),
+        }
+    }
+
+    fn scalar(&mut self, names: &[String]) -> String {
+        self.names += 1;
+        let name = format!("t{}", self.names);
+        let table = *self.random.one_of(&TABLES);
+        let (inner, outer) = (self.column(&[name.clone()]), self.column(names));
+        let what = *self.random.one_of(&["count(*)", "max(COL)", "min(COL)"]);
+        let what = what.replace("COL", &self.column(&[name.clone()]));
+        format!("(SELECT {what} FROM {table} AS {name} WHERE {inner} = {outer})")
+    }
+
+    fn condition(&mut self, names: &[String], depth: usize) -> String {
+        let column = self.column(names);
+        let choices = if depth == 0 { 6 } else { 13 };
+        match self.random.below(choices) {
+            0 | 1 => format!("{column} = {}", self.column(names)),
+            2 => format!("{column} = $1"),
+            3 => format!("{column} < 3"),
+            4 => format!("{column} IS {}NULL", self.random.one_of(&["", "NOT "])),
+            5 => format!("{column} IN ($1, $1)"),
+            6 => format!("({} OR {})", self.condition(names, depth - 1), self.condition(names, depth - 1)),
+            7 => format!("coalesce({column}, 0) = {}", self.column(names)),
+            8 => format!("{} = {}", self.scalar(names), self.column(names)),
+            kind => {
+                self.names += 1;
+                let name = format!("t{}", self.names);
+                let table = *self.random.one_of(&TABLES);
+                let mut seen = names.to_vec();
+                seen.push(name.clone());
+                let inner = self.column(&[name.clone()]);
+                let first = format!("{} = {}", self.column(&[name.clone()]), self.column(&seen));
+                let second = self.condition(&seen, depth - 1);
+                let limit = if self.random.below(3) == 0 { " ORDER BY 1 LIMIT 1" } else { "" };
+                let body = format!("SELECT {inner} FROM {table} AS {name} WHERE {first} AND {second}{limit}");
+                match kind {
+                    9 => format!("EXISTS ({body})"),
+                    10 => format!("NOT EXISTS ({body})"),
+                    11 => format!("{column} IN ({body})"),
+                    _ => format!("{column} NOT IN ({body})"),
+                }
+            }
+        }
+    }
+
+    fn column(&mut self, names: &[String]) -> String {
+        let name = self.random.one_of(names).clone();
+        format!("{name}.{}", self.random.one_of(&COLUMNS))
+    }
+}
