@@ -25,6 +25,7 @@
 pub mod assembly;
 pub mod auth;
 pub mod config;
+mod database;
 pub mod entry;
 pub mod http;
 mod invalidate;
@@ -34,6 +35,7 @@ pub mod service;
 
 pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
 pub use config::{Complaints, Config, Environment, process_environment};
+pub use database::Database;
 pub use entry::{EntryKey, Json};
 pub use http::Gate;
 pub use http::listener::{ListenError, Listener};
