@@ -10,6 +10,7 @@
 
 mod human;
 mod json;
+mod postgres;
 mod promise;
 mod report;
 

@@ -1,7 +1,7 @@
 //! `candor setup`: what records changes in a source. Shows, installs, takes out; running it again changes nothing.
 //!
-//! JSON: `{"sources":[{"name","path","action":"setup"|"remove","dry_run":bool,"statements":[…],
-//! "watched":{"table":{"key_columns":[…],"columns":[…]}},"refused":[{"view","findings":[{"message","mend"}]}]}]}`.
+//! JSON: `{"sources":[{"name","path"|"address","action":"setup"|"remove","dry_run":bool,"statements":[…],
+//! "watched" (SQLite):{"table":{"key_columns":[…],"columns":[…]}},"refused":[{"view","findings":[{"message","mend"}]}]}]}`.
 
 use crate::args::Global;
 use crate::exit::Code;
@@ -9,10 +9,11 @@ use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::start;
 use crate::terminal::{Terminal, count, plain};
-use candor_core::ProofKind;
-use candor_server::Config;
+use candor_core::port::SourceError;
+use candor_core::{Finding, ProofKind, ViewQuery};
 use candor_server::config::SourceDeclaration;
-use candor_sqlite::SetupPlan;
+use candor_server::{Config, Database};
+use candor_sqlite::Plan as Watched;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -21,8 +22,11 @@ SQLite keeps no log that others could read. Setup adds one: a table, and trigger
 changed, in the writer's own transaction. Only what the views of candor.toml read is watched. Run it again \
 after changing views or the schema; it issues only the difference.
 
-The database is switched to the write-ahead log (journal mode WAL), in which readers and writers do not \
+A SQLite database is switched to the write-ahead log (journal mode WAL), in which readers and writers do not \
 wait for each other. WAL stays on, also after --remove.
+
+PostgreSQL keeps such a log itself. Setup makes a publication of the tables that the views read, and a \
+replication slot, which keeps the log until Candor has read it; --remove takes both out.
 
 Examples:
   candor setup --dry-run            show the SQL, run nothing
@@ -49,7 +53,16 @@ pub(crate) struct SetupArgs {
 /// What was done, or would be, at one source.
 struct Done<'c> {
     source: &'c SourceDeclaration,
-    plan: SetupPlan,
+    plan: Plan,
+}
+
+/// What was or would be done, whatever the kind of source.
+#[derive(Default)]
+struct Plan {
+    statements: Vec<String>,
+    refused: Vec<(Box<str>, Vec<Finding>)>,
+    /// What SQLite's triggers record; `None` where the database keeps the log itself.
+    watched: Option<Watched>,
 }
 
 /// Sets up, shows or removes.
@@ -80,29 +93,51 @@ async fn at_source<'c>(
     source: &'c SourceDeclaration,
     args: &SetupArgs,
 ) -> Result<Done<'c>, Failure> {
-    let sqlite = start::sqlite(source)?;
-    let failed = |error| Failure::of_source(&source.name, &error);
+    let database = start::database(source)?;
+    let mut views = start::queries(config, &source.name);
+    // A view that rests on the clock needs no log.
+    views.retain(|view| view.proof == ProofKind::Log);
     let plan = if args.remove {
-        let statements = if args.dry_run { sqlite.removal_plan().await } else { sqlite.remove().await };
-        SetupPlan { statements: statements.map_err(failed)?, ..SetupPlan::default() }
+        removal(&database, args.dry_run).await
+    } else if views.is_empty() {
+        let watched = database.as_sqlite().map(|_| Watched::default());
+        Ok(Plan { watched, ..Plan::default() })
     } else {
-        let mut views = start::queries(config, &source.name);
-        // A view that rests on the clock needs no log.
-        views.retain(|view| view.proof == ProofKind::Log);
-        match (views.is_empty(), args.dry_run) {
-            (true, _) => SetupPlan::default(),
-            (false, true) => sqlite.setup_plan(&views).await.map_err(failed)?,
-            (false, false) => sqlite.setup(&views).await.map_err(failed)?,
-        }
+        install(&database, &views, args.dry_run).await
     };
+    let plan = plan.map_err(|error| Failure::of_source(&source.name, &error))?;
     Ok(Done { source, plan })
+}
+
+async fn removal(database: &Database, is_dry: bool) -> Result<Plan, SourceError> {
+    let statements = match (database, is_dry) {
+        (Database::Sqlite(sqlite), true) => sqlite.removal_plan().await?,
+        (Database::Sqlite(sqlite), false) => sqlite.remove().await?,
+        (Database::Postgres(postgres), true) => postgres.removal_plan().await?,
+        (Database::Postgres(postgres), false) => postgres.remove().await?,
+    };
+    let watched = database.as_sqlite().map(|_| Watched::default());
+    Ok(Plan { statements, watched, ..Plan::default() })
+}
+
+async fn install(database: &Database, views: &[ViewQuery], is_dry: bool) -> Result<Plan, SourceError> {
+    Ok(match database {
+        Database::Sqlite(sqlite) => {
+            let plan = if is_dry { sqlite.setup_plan(views).await? } else { sqlite.setup(views).await? };
+            Plan { statements: plan.statements, refused: plan.refused, watched: Some(plan.watched) }
+        }
+        Database::Postgres(postgres) => {
+            let plan = if is_dry { postgres.setup_plan(views).await? } else { postgres.setup(views).await? };
+            Plan { statements: plan.statements, refused: plan.refused, watched: None }
+        }
+    })
 }
 
 impl Done<'_> {
     fn tell(&self, args: &SetupArgs, terminal: &Terminal) {
         let (name, statements) = (&self.source.name, &self.plan.statements);
         if args.dry_run {
-            let path = start::path(self.source).display();
+            let path = self.source.kind.place();
             let what = match statements.len() {
                 0 => "nothing to do".to_owned(),
                 number => count(number, "statement"),
@@ -126,6 +161,22 @@ impl Done<'_> {
     /// What was done, in one line.
     fn sentence(&self, args: &SetupArgs, terminal: &Terminal) -> String {
         let (name, statements) = (terminal.paint().name(&self.source.name), &self.plan.statements);
+        let Some(watched) = &self.plan.watched else {
+            let what = match (args.remove, statements.len()) {
+                (true, 0) => "nothing of Candor's is in the database".to_owned(),
+                (true, number) => {
+                    format!("ran {}; publication and slot are gone", count(number, "statement"))
+                }
+                (false, 0) => "nothing to do; publication and slot are as the views need them".to_owned(),
+                (false, number) => {
+                    format!(
+                        "ran {}; publication and slot are as the views need them",
+                        count(number, "statement")
+                    )
+                }
+            };
+            return format!("{name}: {what}");
+        };
         let of = |begin: &str| statements.iter().filter(|sql| sql.starts_with(begin)).count();
         if args.remove {
             return match statements.len() {
@@ -137,7 +188,7 @@ impl Done<'_> {
                 ),
             };
         }
-        let tables: Vec<&str> = self.plan.watched.tables.keys().map(String::as_str).collect();
+        let tables: Vec<&str> = watched.tables.keys().map(String::as_str).collect();
         if tables.is_empty() && statements.is_empty() {
             return format!("{name}: no view here needs a change log; nothing to do");
         }
@@ -165,11 +216,8 @@ impl Done<'_> {
     }
 
     fn json(&self, args: &SetupArgs) -> Value {
-        let watched: serde_json::Map<String, Value> = self
-            .plan
-            .watched
-            .tables
-            .iter()
+        let watched = self.plan.watched.iter().flat_map(|watched| &watched.tables);
+        let watched: serde_json::Map<String, Value> = watched
             .map(|(table, watch)| {
                 (table.clone(), json!({ "key_columns": watch.key_columns, "columns": watch.columns }))
             })
@@ -186,9 +234,10 @@ impl Done<'_> {
                 json!({ "view": view, "findings": findings })
             })
             .collect();
+        let (place, place_is) = start::place_member(self.source);
         json!({
             "name": self.source.name,
-            "path": start::path(self.source).display().to_string(),
+            place: place_is,
             "action": if args.remove { "remove" } else { "setup" },
             "dry_run": args.dry_run,
             "statements": self.plan.statements,

@@ -6,9 +6,8 @@ use crate::progress::Progress;
 use crate::terminal::Terminal;
 use candor_core::ViewQuery;
 use candor_server::config::{Complaint, SourceDeclaration, SourceKind};
-use candor_server::{Config, Prepared, Service, Survey, process_environment};
+use candor_server::{Config, Database, Prepared, Service, Survey, process_environment};
 use candor_sqlite::{Sqlite, SqliteOptions};
-use std::path::Path;
 use std::time::Duration;
 
 /// How long a log may take to be followed before reads are tried without it.
@@ -69,9 +68,15 @@ pub(crate) async fn followed(service: &Service) -> bool {
 }
 
 /// Opens one source.
-pub(crate) fn sqlite(source: &SourceDeclaration) -> Result<Sqlite, Failure> {
-    let options = SqliteOptions { busy_timeout: BUSY_TIMEOUT, ..SqliteOptions::new(path(source)) };
-    Sqlite::open(options).map_err(|error| Failure::of_source(&source.name, &error))
+pub(crate) fn database(source: &SourceDeclaration) -> Result<Database, Failure> {
+    let opened = match &source.kind {
+        SourceKind::Sqlite { path } => {
+            let options = SqliteOptions { busy_timeout: BUSY_TIMEOUT, ..SqliteOptions::new(path) };
+            Sqlite::open(options).map(Database::Sqlite)
+        }
+        SourceKind::Postgres { .. } => Database::open(source),
+    };
+    opened.map_err(|error| Failure::of_source(&source.name, &error))
 }
 
 /// The sources, or the one of that name.
@@ -93,10 +98,13 @@ pub(crate) fn queries(config: &Config, source: &str) -> Vec<ViewQuery> {
     config.views.iter().filter(|view| *view.source == *source).map(|view| view.query.clone()).collect()
 }
 
-/// The file of a source.
-pub(crate) fn path(source: &SourceDeclaration) -> &Path {
-    let SourceKind::Sqlite { path } = &source.kind;
-    path
+/// Where a source is, as a member of JSON: the `path` of a file, the `address` of a server.
+pub(crate) fn place_member(source: &SourceDeclaration) -> (&'static str, String) {
+    let name = match &source.kind {
+        SourceKind::Sqlite { .. } => "path",
+        SourceKind::Postgres { .. } => "address",
+    };
+    (name, source.kind.place())
 }
 
 /// What there is, for whoever named what there is not.

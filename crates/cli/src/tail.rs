@@ -12,11 +12,12 @@ use crate::terminal::{Terminal, plain};
 use crate::wall;
 use candor_core::port::{Fault, Feed, Log, SourceError};
 use candor_core::{Epoch, ProofKind, Record};
-use candor_server::Config;
-use candor_sqlite::Sqlite;
+use candor_server::config::SourceDeclaration;
+use candor_server::{Config, Database};
 use clap::Args;
 use futures_util::future::select_all;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
@@ -46,7 +47,7 @@ pub(crate) struct TailArgs {
 /// One source that is followed, or to be followed again.
 struct Tail<'c> {
     name: &'c str,
-    sqlite: Sqlite,
+    log: Arc<dyn Log>,
     feed: Option<Box<dyn Feed>>,
     /// Up to where everything was shown.
     last: Option<(Epoch, u64)>,
@@ -63,7 +64,8 @@ pub(crate) async fn run(global: &Global, args: &TailArgs, terminal: &Terminal) -
             continue;
         }
         poll = poll.min(source.feed.poll);
-        let mut tail = Tail { name: &source.name, sqlite: start::sqlite(source)?, feed: None, last: None };
+        let log = log(&config, source).await?;
+        let mut tail = Tail { name: &source.name, log, feed: None, last: None };
         tail.follow().await.map_err(|error| Failure::of_source(&source.name, &error))?;
         tails.push(tail);
     }
@@ -98,6 +100,18 @@ pub(crate) async fn run(global: &Global, args: &TailArgs, terminal: &Terminal) -
     }
 }
 
+/// The log of a source. PostgreSQL's tells of everything; only what the views of the file read is shown of it.
+async fn log(config: &Config, source: &SourceDeclaration) -> Result<Arc<dyn Log>, Failure> {
+    let database = start::database(source)?;
+    if let Database::Postgres(postgres) = &database {
+        for view in start::queries(config, &source.name) {
+            let prepared = postgres.prepare(&view).await;
+            prepared.map_err(|error| Failure::of_source(&source.name, &error))?;
+        }
+    }
+    Ok(database.log())
+}
+
 fn is_logged(config: &Config, source: &str) -> bool {
     config.views.iter().any(|view| *view.source == *source && view.contract.proof == ProofKind::Log)
 }
@@ -117,7 +131,7 @@ async fn next(tails: &mut [Tail<'_>]) -> (usize, Result<Record, SourceError>) {
 
 impl Tail<'_> {
     async fn follow(&mut self) -> Result<(), SourceError> {
-        self.feed = Some(self.sqlite.follow().await?);
+        self.feed = Some(self.log.follow().await?);
         Ok(())
     }
 
@@ -125,7 +139,7 @@ impl Tail<'_> {
     async fn look(&mut self, terminal: &Terminal) -> Result<(), Failure> {
         if self.feed.is_some() {
             // If it fails, the feed says so, or the next look succeeds.
-            let _ = self.sqlite.fence().await;
+            let _ = self.log.fence().await;
             return Ok(());
         }
         match self.follow().await {

@@ -78,7 +78,7 @@ impl ConnectOptions {
     }
 
     /// Where it goes and as whom, for messages.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let places: Vec<String> = self.hosts.iter().map(|(host, port)| place(host, *port)).collect();
         format!("database `{}` at {} as `{}`", self.database, places.join(" or "), self.user)
     }

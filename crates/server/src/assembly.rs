@@ -6,16 +6,18 @@
 //! ```
 //!
 //! Nothing is started halfway: one view that cannot be kept, and there is no service, but a list of everything that
-//! stands in the way.
+//! stands in the way. Only a server that is not there yet is no such thing: its views are *awaited*. The service starts
+//! without knowing what they depend on, is not ready until it follows the server's log, and answers nothing from them
+//! before.
 
-use crate::config::{Complaint, Complaints, Config, SourceDeclaration, SourceKind, Span, ViewDeclaration};
+use crate::config::{Complaint, Complaints, Config, SourceDeclaration, Span, ViewDeclaration};
+use crate::database::Database;
 use crate::entry::heap_bytes;
 use crate::load::ViewLoader;
 use crate::service::{ServedSource, ServedView, Service};
 use candor::{Cache, FollowOptions, KnownLogs, Limits, Memory, World};
-use candor_core::port::{Log, Source};
+use candor_core::port::Fault;
 use candor_core::{Derived, Finding, ProofKind, Severity, TaggedBy};
-use candor_sqlite::{Sqlite, SqliteOptions, TrimOptions};
 use std::sync::Arc;
 
 /// The mend of everything that only setup can bring about.
@@ -27,6 +29,8 @@ pub struct Prepared {
     pub sources: Vec<PreparedSource>,
     /// In the order of the file.
     pub views: Vec<PreparedView>,
+    /// The sources that were not there and are awaited.
+    gone: Vec<Complaint>,
 }
 
 /// An open source.
@@ -34,7 +38,7 @@ pub struct PreparedSource {
     /// Its name.
     pub name: Box<str>,
     /// The source itself.
-    pub sqlite: Sqlite,
+    pub database: Database,
 }
 
 /// What could be opened and held, in the order of the file, and what stood in the way of the rest. For whoever wants to
@@ -54,6 +58,8 @@ pub struct Unreachable {
     pub source: Box<str>,
     /// Why, with the place in the file.
     pub complaint: Complaint,
+    /// Views that can be served all the same once it is there; empty if it must be there before.
+    pub awaited: Vec<PreparedView>,
 }
 
 /// A view that was held against its source.
@@ -62,25 +68,27 @@ pub struct PreparedView {
     pub name: Box<str>,
     /// What the source found.
     pub derived: Derived,
+    /// Whether the source was not there to be asked, so that nothing is known of what the view depends on.
+    pub is_awaited: bool,
 }
 
 impl Survey {
     /// Opens what can be opened and holds what can be held.
     pub async fn of(config: &Config) -> Self {
-        let mut unreachable = Vec::new();
-        let mut missed = |source: &str, span: Span, message: String, mend: &str| {
+        let mut unreachable: Vec<Unreachable> = Vec::new();
+        let missed = |source: &str, span: Span, message: String, mend: &str| {
             let complaint = config.complaint(span, message, mend);
-            unreachable.push(Unreachable { source: source.into(), complaint });
+            Unreachable { source: source.into(), complaint, awaited: Vec::new() }
         };
         let mut sources = Vec::new();
         for declared in &config.sources {
-            match Sqlite::open(options(declared)) {
-                Ok(sqlite) => sources.push(PreparedSource { name: declared.name.clone(), sqlite }),
+            match Database::open(declared) {
+                Ok(database) => sources.push(PreparedSource { name: declared.name.clone(), database }),
                 Err(error) => {
                     let message = format!("the source `{}` cannot be opened: {error}", declared.name);
                     let mend =
                         "check the path, and that this user may read and write the file and its directory";
-                    missed(&declared.name, declared.span.clone(), message, mend);
+                    unreachable.push(missed(&declared.name, declared.span.clone(), message, mend));
                 }
             }
         }
@@ -89,11 +97,23 @@ impl Survey {
             let Some(source) = sources.iter().find(|source| *source.name == *declared.source) else {
                 continue;
             };
-            match source.sqlite.prepare(&declared.query).await {
-                Ok(derived) => views.push(PreparedView { name: declared.name.clone(), derived }),
+            let name = declared.name.clone();
+            // One that was not there is not waited for again, view by view.
+            let gone = unreachable.iter_mut().find(|gone| *gone.source == *source.name);
+            if let Some(gone) = gone.filter(|gone| !gone.awaited.is_empty()) {
+                gone.awaited.extend(awaited(&source.database, declared));
+                continue;
+            }
+            match source.database.prepare(&declared.query).await {
+                Ok(derived) => views.push(PreparedView { name, derived, is_awaited: false }),
                 Err(error) => {
                     let message = format!("the source `{}` cannot be asked: {error}", source.name);
-                    missed(&source.name, declared.span("source"), message, "try again once it can");
+                    let mut gone =
+                        missed(&source.name, declared.span("source"), message, "try again once it can");
+                    if matches!(error.fault, Fault::Down | Fault::Slow) {
+                        gone.awaited.extend(awaited(&source.database, declared));
+                    }
+                    unreachable.push(gone);
                 }
             }
         }
@@ -103,14 +123,27 @@ impl Survey {
 
 impl Prepared {
     /// Opens every source and holds every view against it. Findings do not fail this; see [`Prepared::complaints`].
+    /// Nor does a server that is not there: its views are awaited, which [`Prepared::warnings`] tells.
     ///
     /// # Errors
     ///
     /// Sources that cannot be opened or asked.
     pub async fn open(config: &Config) -> Result<Self, Complaints> {
-        let Survey { sources, views, unreachable } = Survey::of(config).await;
-        let complaints: Complaints = unreachable.into_iter().map(|missed| missed.complaint).collect();
-        complaints.verdict(Self { sources, views })
+        let Survey { sources, mut views, unreachable } = Survey::of(config).await;
+        let mut complaints = Complaints::default();
+        let mut warnings = Vec::new();
+        for gone in unreachable {
+            if gone.awaited.is_empty() {
+                complaints.add(|| gone.complaint);
+            } else {
+                views.extend(gone.awaited);
+                warnings.push(gone.complaint);
+            }
+        }
+        // In the order of the file, whoever was there and whoever was not.
+        let at = |name: &str| config.views.iter().position(|declared| *declared.name == *name);
+        views.sort_by_key(|view| at(&view.name));
+        complaints.verdict(Self { sources, views, gone: warnings })
     }
 
     /// What the sources refuse, with places in the file. What only setup can mend is said once per source.
@@ -142,7 +175,7 @@ impl Prepared {
             let warnings = findings.filter(|finding| finding.severity == Severity::Warning);
             warnings.map(move |finding| complaint(config, declared, finding))
         });
-        each.collect()
+        self.gone.iter().cloned().chain(each).collect()
     }
 
     /// Starts caches over the sources and begins to follow their logs. Must be called inside a Tokio runtime.
@@ -172,9 +205,8 @@ impl Prepared {
                 .known_logs(known.clone())
                 .limits(limits);
             if is_logged {
-                let log: Arc<dyn Log> = Arc::new(prepared.sqlite.clone());
                 let follow = FollowOptions { pulse: declared.feed.poll, ..FollowOptions::default() };
-                builder = builder.log(log).follow(follow);
+                builder = builder.log(prepared.database.log()).follow(follow);
             }
             sources.push(ServedSource {
                 name: declared.name.clone(),
@@ -183,7 +215,7 @@ impl Prepared {
                 limits,
                 poll: declared.feed.poll,
                 world: world.clone(),
-                sqlite: prepared.sqlite,
+                database: prepared.database,
             });
         }
         let mut views = Vec::new();
@@ -195,7 +227,7 @@ impl Prepared {
                 continue;
             };
             let timeout = config.sources[at].timeout;
-            let source: Arc<dyn Source> = Arc::new(sources[at].sqlite.clone());
+            let source = sources[at].database.source();
             let unlogged = declared.contract.proof != ProofKind::Log;
             let declarations = declared.query.invalidated_by.clone().filter(|_| unlogged).unwrap_or_default();
             let loader = ViewLoader::new(source, handle, world.clone(), timeout, declarations);
@@ -206,6 +238,7 @@ impl Prepared {
                 loader: Arc::new(loader),
                 declaration: declared.clone(),
                 derived: prepared.derived,
+                is_awaited: prepared.is_awaited,
             });
         }
         Ok(Service::new(world, memory, sources, views))
@@ -219,21 +252,12 @@ fn complaint(config: &Config, view: &ViewDeclaration, finding: &Finding) -> Comp
     config.complaint(span, format!("view `{}`: {}", view.name, finding.message), finding.mend.clone())
 }
 
-fn options(declared: &SourceDeclaration) -> SqliteOptions {
-    let SourceKind::Sqlite { path } = &declared.kind;
-    SqliteOptions {
-        readers: declared.pool.connections_max,
-        // The limiter admits no more than this many at a time; the queue never fills.
-        fill_queue: declared.limit.in_flight_max.max(256),
-        busy_timeout: declared.pool.acquire_timeout.min(declared.timeout),
-        trim: TrimOptions {
-            keep_rows: declared.feed.keep_rows,
-            // A hundred thousand rows a round: more than anybody writes in the time between two.
-            batches_max: 200,
-            ..TrimOptions::default()
-        },
-        ..SqliteOptions::new(path)
-    }
+/// A view whose source is not there, where the source can know it all the same.
+fn awaited(database: &Database, declared: &ViewDeclaration) -> Option<PreparedView> {
+    let handle = Some(database.as_postgres()?.declare(&declared.query));
+    let proof = declared.contract.proof;
+    let derived = Derived { handle, columns: Vec::new(), reads: Vec::new(), proof, findings: Vec::new() };
+    Some(PreparedView { name: declared.name.clone(), derived, is_awaited: true })
 }
 
 fn limits(declared: &SourceDeclaration) -> Limits {

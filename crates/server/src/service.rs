@@ -7,6 +7,7 @@ use crate::ask::{AskError, NotOffered};
 use crate::assembly::{Prepared, is_by_row};
 use crate::auth::{Subject, key};
 use crate::config::{Complaints, Config, ViewDeclaration};
+use crate::database::Database;
 use crate::entry::{EntryKey, Json};
 use crate::invalidate::TagName;
 use crate::load::ViewLoader;
@@ -52,7 +53,7 @@ pub struct ServedSource {
     pub(crate) limits: Limits,
     pub(crate) poll: Duration,
     pub(crate) world: World,
-    pub(crate) sqlite: Sqlite,
+    pub(crate) database: Database,
 }
 
 /// Where a source's log stands, for people and probes.
@@ -76,6 +77,8 @@ pub struct ServedView {
     pub(crate) loader: Arc<ViewLoader>,
     pub(crate) declaration: ViewDeclaration,
     pub(crate) derived: Derived,
+    /// Whether its source was not there when the service started, so that `derived` is empty.
+    pub(crate) is_awaited: bool,
 }
 
 /// Why a source is not ready.
@@ -106,8 +109,9 @@ impl Service {
         let names = views.iter().enumerate().map(|(at, view)| (view.declaration.name.clone(), at)).collect();
         let closing = watch::Sender::new(false);
         for source in sources.iter().filter(|source| source.is_logged) {
-            let (sqlite, name) = (source.sqlite.clone(), source.name.clone());
-            world.spawn(trim(world.clone(), sqlite, name, closing.subscribe()));
+            // Postgres keeps its log itself, and lets go what the slot has acknowledged.
+            let Database::Sqlite(sqlite) = &source.database else { continue };
+            world.spawn(trim(world.clone(), sqlite.clone(), source.name.clone(), closing.subscribe()));
         }
         let is_draining = AtomicBool::new(false);
         Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining }) }
@@ -225,7 +229,9 @@ impl Service {
                     let by_row = reads
                         .filter(|read| name.is_table(&read.table))
                         .any(|read| is_by_row(&read.tagged_by));
-                    if by_row {
+                    // Nobody here knows what such a view reads; it may be this.
+                    let may_read = view.is_awaited && !matches!(name, TagName::Application(_));
+                    if by_row || may_read {
                         concerned.insert(view.index);
                         whole.push(view.index);
                     }
@@ -356,8 +362,8 @@ impl ServedSource {
     }
 
     /// The database.
-    pub fn sqlite(&self) -> &Sqlite {
-        &self.sqlite
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 }
 

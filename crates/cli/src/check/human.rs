@@ -1,14 +1,14 @@
 //! The report for people, in a hundred columns.
 
 use super::json::application_tags;
-use super::report::{MissedSource, Report, Setup, SourceReport, Verdict, ViewReport};
-use crate::start;
+use super::postgres;
+use super::report::{MissedSource, Report, Setup, SourceReport, Status, Verdict, ViewReport};
 use crate::terminal::{Paint, WIDTH, count, plain, row, wrap};
 use candor_core::{ProofKind, TaggedBy, duration};
 use candor_server::Config;
 
 /// The width of the names at the left.
-const NAMES: usize = 13;
+pub(super) const NAMES: usize = 13;
 
 /// The report as text.
 pub(super) fn render(report: &Report<'_>, paint: Paint) -> String {
@@ -20,17 +20,28 @@ pub(super) fn render(report: &Report<'_>, paint: Paint) -> String {
 }
 
 fn source(source: &SourceReport<'_>, paint: Paint) -> String {
-    let status = &source.status;
-    let path = start::path(source.declared).display().to_string();
+    let mut lines = vec![title(source, paint)];
+    match &source.status {
+        Status::Sqlite(status) => sqlite(source, status, paint, &mut lines),
+        Status::Postgres(status) => postgres::lines(source, status, paint, &mut lines),
+    }
+    lines.join("\n")
+}
+
+/// Its name, and how its setup stands.
+fn title(source: &SourceReport<'_>, paint: Paint) -> String {
     let (word, left) = (source.setup.word(), format!("source {}", source.declared.name));
     let shown = match source.setup {
         Setup::Intact => paint.good(&format!("setup {word}")),
         Setup::NotNeeded => paint.dim(&format!("setup {word}")),
         Setup::Missing | Setup::Incomplete(_) => paint.bad(&format!("setup {word}")),
     };
-    let mut lines = vec![header(&left, &format!("setup {word}"), &paint.bold(&left), &shown)];
+    header(&left, &format!("setup {word}"), &paint.bold(&left), &shown)
+}
+
+fn sqlite(source: &SourceReport<'_>, status: &candor_sqlite::Status, paint: Paint, lines: &mut Vec<String>) {
     let mut say = |name: &str, text: &str| lines.push(row(paint, 2, name, NAMES, text));
-    say("sqlite", &plain(&path));
+    say("sqlite", &plain(&source.declared.kind.place()));
     say("journal", &format!("{} (SQLite {})", status.journal_mode, status.sqlite_version));
     let statements = count(source.statements, "statement");
     match &source.setup {
@@ -69,14 +80,13 @@ fn source(source: &SourceReport<'_>, paint: Paint) -> String {
     for warning in &status.warnings {
         lines.push(format!("  {} {}", paint.warn("warning"), wrap(&plain(warning), 10, 10)));
     }
-    lines.join("\n")
 }
 
 fn missed(source: &MissedSource<'_>, paint: Paint) -> String {
     let (left, word) = (format!("source {}", source.declared.name), "not reached");
-    let path = start::path(source.declared).display().to_string();
+    let kind = &source.declared.kind;
     let mut lines = vec![header(&left, word, &paint.bold(&left), &paint.bad(word))];
-    lines.push(row(paint, 2, "sqlite", NAMES, &plain(&path)));
+    lines.push(row(paint, 2, kind.word(), NAMES, &plain(&kind.place())));
     lines.extend(source.complaints.iter().map(|why| row(paint, 2, "why", NAMES, &plain(&why.message))));
     lines.join("\n")
 }

@@ -17,10 +17,16 @@
 //!  "error": as of any command that fails, where a source could not be asked}
 //! ```
 //!
+//! A PostgreSQL source has, in place of `path` and what follows `setup`: `"address"`, `"server_version"`, `"wal_level"`,
+//! `"is_standby"`, `"role"`, `"database"`, `"publication"`, `"slot": {"name", "exists", "active_pid", "wal_status",
+//! "retained_bytes", "safe_bytes"}`, `"tables": [{"table", "published", "replica_identity", "identity_suffices"}]`,
+//! `"event_triggers"`, `"findings": [{"severity": "broken"|"risk"|"note", "what", "mend"}]`, the most urgent first.
+//!
 //! A source that could not be asked has `"setup": {"state": "unknown", …}` and its `errors`: `[{"file", "line", "column",
 //! "message", "mend"}]`, and nothing of what only it could tell.
 
-use super::report::{MissedSource, Report, Setup, SourceReport, Verdict, ViewReport};
+use super::postgres;
+use super::report::{MissedSource, Report, Setup, SourceReport, Status, Verdict, ViewReport};
 use crate::failure::{Failure, complaint};
 use crate::start;
 use candor_core::duration::millis_up;
@@ -52,10 +58,11 @@ pub(super) fn render(report: &Report<'_>, failure: Option<&Failure>) -> Value {
 }
 
 fn missed(source: &MissedSource<'_>) -> Value {
+    let (place, place_is) = start::place_member(source.declared);
     json!({
         "name": source.declared.name,
-        "kind": "sqlite",
-        "path": start::path(source.declared).display().to_string(),
+        "kind": source.declared.kind.word(),
+        place: place_is,
         "setup": { "state": "unknown", "missing": [], "statements": 0 },
         "errors": source.complaints.iter().map(complaint).collect::<Vec<_>>(),
     })
@@ -66,12 +73,25 @@ fn source(source: &SourceReport<'_>) -> Value {
         Setup::Incomplete(why) => why,
         _ => &[],
     };
-    let status = &source.status;
-    json!({
+    let (place, place_is) = start::place_member(source.declared);
+    let mut told = json!({
         "name": source.declared.name,
-        "kind": "sqlite",
-        "path": start::path(source.declared).display().to_string(),
+        "kind": source.declared.kind.word(),
+        place: place_is,
         "setup": { "state": source.setup.word(), "missing": missing, "statements": source.statements },
+    });
+    let rest = match &source.status {
+        Status::Sqlite(status) => sqlite(status),
+        Status::Postgres(status) => postgres::json(source, status),
+    };
+    if let (Value::Object(told), Value::Object(rest)) = (&mut told, rest) {
+        told.extend(rest);
+    }
+    told
+}
+
+fn sqlite(status: &candor_sqlite::Status) -> Value {
+    json!({
         "journal_mode": status.journal_mode,
         "sqlite_version": status.sqlite_version,
         "is_writable": status.is_writable,

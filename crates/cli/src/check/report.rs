@@ -4,10 +4,11 @@ use super::promise::{self, Promise};
 use crate::failure::Failure;
 use crate::start;
 use candor_core::port::SourceError;
-use candor_core::{Derived, ProofKind, Severity, TableRead};
+use candor_core::{Derived, ProofKind, Severity, TableRead, ViewQuery};
+use candor_postgres::Postgres;
 use candor_server::config::{Complaint, SourceDeclaration, ViewDeclaration};
-use candor_server::{Config, Survey};
-use candor_sqlite::{SetupState, Sqlite, Status};
+use candor_server::{Config, Database, Survey};
+use candor_sqlite::{SetupState, Sqlite};
 
 /// Everything that was found.
 pub(super) struct Report<'c> {
@@ -25,6 +26,12 @@ pub(super) struct SourceReport<'c> {
     pub(super) setup: Setup,
     /// The statements that `candor setup` would run.
     pub(super) statements: usize,
+}
+
+/// What a source says of itself.
+pub(super) enum Status {
+    Sqlite(candor_sqlite::Status),
+    Postgres(candor_postgres::status::Status),
 }
 
 /// A source that could not be asked, not of everything at least.
@@ -138,7 +145,7 @@ impl<'c> Report<'c> {
             let why = survey.unreachable.iter().filter(|missed| *missed.source == *declared.name);
             let mut complaints: Vec<Complaint> = why.map(|missed| missed.complaint.clone()).collect();
             if let Some(open) = survey.sources.iter().find(|open| *open.name == *declared.name) {
-                match source(config, declared, &open.sqlite).await {
+                match source(config, declared, &open.database).await {
                     Ok(source) => sources.push(source),
                     // Said once; what was said of its views is nearer to the matter.
                     Err(_) if !complaints.is_empty() => {}
@@ -210,15 +217,53 @@ fn view<'c>(config: &Config, declared: &'c ViewDeclaration, derived: Option<&'c 
 async fn source<'c>(
     config: &Config,
     declared: &'c SourceDeclaration,
-    sqlite: &Sqlite,
+    database: &Database,
 ) -> Result<SourceReport<'c>, SourceError> {
-    let status = sqlite.status().await?;
     let mut queries = start::queries(config, &declared.name);
     queries.retain(|query| query.proof == ProofKind::Log);
+    match database {
+        Database::Sqlite(database) => sqlite(declared, database, &queries).await,
+        Database::Postgres(database) => postgres(declared, database, &queries).await,
+    }
+}
+
+async fn postgres<'c>(
+    declared: &'c SourceDeclaration,
+    postgres: &Postgres,
+    queries: &[ViewQuery],
+) -> Result<SourceReport<'c>, SourceError> {
+    let status = postgres.status(queries).await?;
+    let broken: Vec<String> = status
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == candor_postgres::status::Severity::Broken)
+        .map(|finding| finding.what.clone())
+        .collect();
+    let (setup, statements) = if queries.is_empty() {
+        (Setup::NotNeeded, 0)
+    } else {
+        let statements = postgres.setup_plan(queries).await?.statements.len();
+        let setup = match (&status.slot, broken.is_empty()) {
+            (None, _) => Setup::Missing,
+            (Some(_), false) => Setup::Incomplete(broken),
+            (Some(_), true) => Setup::Intact,
+        };
+        (setup, statements)
+    };
+    Ok(SourceReport { declared, status: Status::Postgres(status), setup, statements })
+}
+
+async fn sqlite<'c>(
+    declared: &'c SourceDeclaration,
+    sqlite: &Sqlite,
+    queries: &[ViewQuery],
+) -> Result<SourceReport<'c>, SourceError> {
+    let status = sqlite.status().await?;
     if queries.is_empty() {
+        let status = Status::Sqlite(status);
         return Ok(SourceReport { declared, status, setup: Setup::NotNeeded, statements: 0 });
     }
-    let plan = sqlite.setup_plan(&queries).await?;
+    let plan = sqlite.setup_plan(queries).await?;
     let setup = match &status.setup {
         SetupState::Missing => Setup::Missing,
         SetupState::Broken(why) => Setup::Incomplete(why.clone()),
@@ -234,5 +279,6 @@ async fn source<'c>(
             if why.is_empty() { Setup::Intact } else { Setup::Incomplete(why) }
         }
     };
+    let status = Status::Sqlite(status);
     Ok(SourceReport { declared, status, setup, statements: plan.statements.len() })
 }

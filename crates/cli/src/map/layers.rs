@@ -9,11 +9,10 @@
 //! `Cache-Control` hands on only what memory has left of it, so the end-to-end figure is the greatest of a column and
 //! never a sum.
 
-use crate::start;
 use candor_core::duration::{format, millis_up};
 use candor_core::{Contract, Level, OnFeedDown, OnSourceDown, ProofKind, Refresh};
 use candor_server::Config;
-use candor_server::config::{SourceDeclaration, ViewDeclaration};
+use candor_server::config::{SourceDeclaration, SourceKind, ViewDeclaration};
 use std::time::Duration;
 
 /// The layers of one view.
@@ -93,15 +92,19 @@ fn limit(contract: &Contract) -> Duration {
 }
 
 fn truth(source: &SourceDeclaration, contract: &Contract) -> Layer {
-    let learns = if contract.proof == ProofKind::Log {
-        "every writer's own transaction also writes what changed into the change log"
-    } else {
-        "it is the truth; nobody follows its log for this view"
+    let learns = match (&source.kind, contract.proof) {
+        (SourceKind::Sqlite { .. }, ProofKind::Log) => {
+            "every writer's own transaction also writes what changed into the change log"
+        }
+        (SourceKind::Postgres { .. }, ProofKind::Log) => {
+            "every committed change is in the write-ahead log, whoever made it"
+        }
+        _ => "it is the truth; nobody follows its log for this view",
     };
     Layer {
         word: "source",
         title: "source",
-        place: format!("{}, {}", source.name, start::path(source).display()),
+        place: format!("{}, {}", source.name, source.kind.place()),
         learns: learns.into(),
         oldest: Age::of(Duration::ZERO, "it is the truth"),
     }
@@ -109,6 +112,11 @@ fn truth(source: &SourceDeclaration, contract: &Contract) -> Layer {
 
 fn memory(config: &Config, source: &SourceDeclaration, contract: &Contract) -> Layer {
     let learns = match contract.proof {
+        ProofKind::Log if matches!(source.kind, SourceKind::Postgres { .. }) => format!(
+            "is sent the write-ahead log as it is written, and asks for its end every {}, and at once when a read needs \
+             proof; entries are judged at each read",
+            format(source.feed.poll)
+        ),
         ProofKind::Log => format!(
             "follows the change log: looks every {}, and at once when a read needs proof; entries are judged at each read",
             format(source.feed.poll)

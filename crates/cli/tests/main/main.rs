@@ -9,6 +9,8 @@ mod disks;
 mod explains;
 mod helps;
 mod maps;
+#[cfg(target_os = "linux")]
+mod postgres;
 mod reads;
 mod serves;
 mod setups;

@@ -4,6 +4,7 @@ use super::origin::Span;
 use super::section::{Section, Text};
 use super::suggest::{listed, nearest};
 use candor_core::duration;
+use candor_postgres::ConnectOptions;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,10 @@ use std::time::Duration;
 /// The kinds of source there are. Those that this build cannot reach are known words all the same, so that their
 /// complaint does not read like a slip of the finger.
 const KINDS: [&str; 4] = ["postgres", "mysql", "sqlite", "http"];
+
+/// What to write where a database is to be named.
+const PATH: &str = "write path = \"file.db\", relative to this file";
+const URL: &str = "write url = \"postgres://candor:${PASSWORD}@host/database\"";
 
 /// A declared source.
 #[derive(Clone, Debug)]
@@ -32,13 +37,36 @@ pub struct SourceDeclaration {
 }
 
 /// What a source is and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum SourceKind {
     /// A SQLite database in a file.
     Sqlite {
         /// The file; relative paths were resolved against the configuration's directory.
         path: PathBuf,
     },
+    /// A PostgreSQL database.
+    Postgres {
+        /// Where it is and who asks. Never shows the password.
+        connect: Box<ConnectOptions>,
+    },
+}
+
+impl SourceKind {
+    /// As the file writes it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Postgres { .. } => "postgres",
+        }
+    }
+
+    /// Where it is, for people: a path, or the database, its hosts and the role.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite { path } => path.display().to_string(),
+            Self::Postgres { connect } => connect.describe(),
+        }
+    }
 }
 
 /// `pool`: the connections that read.
@@ -62,13 +90,17 @@ pub struct LimitSettings {
 }
 
 /// `[feed.NAME]`: how the log of a source is followed.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedSettings {
     /// How often the log is looked at when nobody waits for it. Default 50 ms.
     pub poll: Duration,
     /// How many rows of the change table are kept for instances that lag behind. Default 100,000, which is a few
-    /// megabytes and ten seconds at ten thousand changes a second.
+    /// megabytes and ten seconds at ten thousand changes a second. SQLite alone has one.
     pub keep_rows: u64,
+    /// The replication slot. PostgreSQL alone has one. Default `candor`.
+    pub slot: Box<str>,
+    /// The publication. PostgreSQL alone has one. Default `candor`.
+    pub publication: Box<str>,
 }
 
 impl Default for PoolSettings {
@@ -85,7 +117,12 @@ impl Default for LimitSettings {
 
 impl Default for FeedSettings {
     fn default() -> Self {
-        Self { poll: Duration::from_millis(50), keep_rows: 100_000 }
+        Self {
+            poll: Duration::from_millis(50),
+            keep_rows: 100_000,
+            slot: "candor".into(),
+            publication: "candor".into(),
+        }
     }
 }
 
@@ -122,8 +159,9 @@ pub(super) fn read<'a>(root: &Section<'a>) -> Sources<'a> {
     sources.sound = declared.into_iter().filter_map(|(name, section)| read_source(&name, section)).collect();
     for (name, section) in root.named("feed") {
         sources.require(&name, &section);
-        let feed = read_feed(section);
-        if let Some(source) = sources.sound.iter_mut().find(|source| *source.name == *name.text) {
+        let source = sources.sound.iter_mut().find(|source| *source.name == *name.text);
+        let feed = read_feed(section, source.as_ref().map(|source| &source.kind));
+        if let Some(source) = source {
             source.feed = feed;
         }
     }
@@ -132,51 +170,77 @@ pub(super) fn read<'a>(root: &Section<'a>) -> Sources<'a> {
 
 fn read_source(name: &Text<'_>, section: Section<'_>) -> Option<SourceDeclaration> {
     super::check_name(name, section.reader);
-    section.require("kind", "write kind = \"sqlite\"");
+    section.require("kind", "write kind = \"sqlite\" or kind = \"postgres\"");
     let kind = section.text("kind")?;
-    if kind.text != "sqlite" {
-        let mend = match nearest(kind.text, KINDS) {
-            _ if KINDS.contains(&kind.text) => {
-                "use kind = \"sqlite\", or a build that has this kind".to_owned()
-            }
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("the kinds are {}", listed(KINDS)),
-        };
-        let message = if KINDS.contains(&kind.text) {
-            format!("`{}` is not available in this build: only sqlite", kind.text)
-        } else {
-            format!("`{}` is not a kind of source", kind.text)
-        };
-        section.complain("kind", message, mend);
-        // Its other fields are those of another kind, and would only be complained about for nothing.
-        return None;
-    }
-    section.refuse("url", "a sqlite source has no url", "write path = \"file.db\", relative to this file");
-    if !section.has("url") {
-        section.require("path", "write path = \"file.db\", relative to this file");
-    }
-    let path = section.expanded("path").filter(|(path, _)| {
-        if path.is_empty() {
-            section.complain("path", "the path is empty", "write path = \"file.db\", relative to this file");
+    let kind = match kind.text {
+        "sqlite" => read_sqlite(&section),
+        "postgres" => read_postgres(&section),
+        other => {
+            refuse_kind(&section, other);
+            // Its other fields are those of another kind, and would only be complained about for nothing.
+            return None;
         }
-        !path.is_empty()
-    });
+    };
     let pool = section.table("pool").map_or_else(PoolSettings::default, read_pool);
     let limit = match section.table("limit") {
         Some(table) => read_limit(table, &pool),
         None => LimitSettings { in_flight_max: pool.connections_max, ..LimitSettings::default() },
     };
-    let source = SourceDeclaration {
-        name: name.text.into(),
-        span: name.span.clone(),
-        kind: SourceKind::Sqlite { path: section.reader.origin.resolve(&path.unwrap_or_default().0) },
-        pool,
-        limit,
-        timeout: section.duration("timeout").unwrap_or(Duration::from_secs(2)),
-        feed: FeedSettings::default(),
-    };
+    let timeout = section.duration("timeout").unwrap_or(Duration::from_secs(2));
     section.finish();
-    Some(source)
+    let (name, span) = (name.text.into(), name.span.clone());
+    Some(SourceDeclaration { name, span, kind: kind?, pool, limit, timeout, feed: FeedSettings::default() })
+}
+
+fn refuse_kind(section: &Section<'_>, kind: &str) {
+    let is_known = KINDS.contains(&kind);
+    let mend = match nearest(kind, KINDS) {
+        _ if is_known => "use kind = \"sqlite\" or \"postgres\", or a build that has this kind".to_owned(),
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("the kinds are {}", listed(KINDS)),
+    };
+    let message = if is_known {
+        format!("`{kind}` is not available in this build: only sqlite and postgres")
+    } else {
+        format!("`{kind}` is not a kind of source")
+    };
+    section.complain("kind", message, mend);
+}
+
+fn read_sqlite(section: &Section<'_>) -> Option<SourceKind> {
+    section.refuse("url", "a sqlite source has no url", PATH);
+    if !section.has("url") {
+        section.require("path", PATH);
+    }
+    let path = section.expanded("path").filter(|(path, _)| {
+        if path.is_empty() {
+            section.complain("path", "the path is empty", PATH);
+        }
+        !path.is_empty()
+    });
+    // A fault was noted, and nothing is opened then.
+    Some(SourceKind::Sqlite { path: section.reader.origin.resolve(&path.unwrap_or_default().0) })
+}
+
+/// The complaint shows the line of the url, masked; the sentence itself never contains the password.
+fn read_postgres(section: &Section<'_>) -> Option<SourceKind> {
+    section.refuse("path", "a postgres source has no path", URL);
+    if !section.has("path") {
+        section.require("url", URL);
+    }
+    let (url, span) = section.expanded("url")?;
+    if url.trim().is_empty() {
+        section.complain("url", "the url is empty", URL);
+        return None;
+    }
+    match ConnectOptions::parse(&url, section.reader.environment) {
+        Ok(connect) => Some(SourceKind::Postgres { connect: Box::new(connect) }),
+        Err(sentence) => {
+            let (message, mend) = sentence.rsplit_once("; ").unwrap_or((&sentence, URL));
+            section.complain_at("url", span, message.to_owned(), mend.to_owned());
+            None
+        }
+    }
 }
 
 fn read_pool(section: Section<'_>) -> PoolSettings {
@@ -200,14 +264,42 @@ fn read_limit(section: Section<'_>, pool: &PoolSettings) -> LimitSettings {
     limit
 }
 
-fn read_feed(section: Section<'_>) -> FeedSettings {
+/// Reads how a log is followed. Of a source that is not sound nobody knows what its feed has; nothing is refused then.
+fn read_feed(section: Section<'_>, kind: Option<&SourceKind>) -> FeedSettings {
     let default = FeedSettings::default();
-    for (field, message) in [
+    let sqlite: &[(&'static str, &str)] = &[
         ("slot", "a sqlite source has no replication slot; its log is a change table"),
         ("publication", "a sqlite source has no publication; its log is a change table"),
         ("relay", "a sqlite source needs no relay: every instance reads the change table itself"),
-    ] {
-        section.refuse(field, message, &format!("remove {field}; poll and keep are what a sqlite feed has"));
+    ];
+    let postgres: &[(&'static str, &str)] = &[
+        ("keep", "a postgres source has no change table; what a slot keeps is max_slot_wal_keep_size"),
+        (
+            "relay",
+            "`relay` is not available in this build: every instance reads the log by a slot of its own",
+        ),
+    ];
+    let (refused, has) = match kind {
+        Some(SourceKind::Sqlite { .. }) => (sqlite, "poll and keep are what a sqlite feed has"),
+        Some(SourceKind::Postgres { .. }) => {
+            (postgres, "slot, publication and poll are what a postgres feed has")
+        }
+        None => (&[] as &[_], ""),
+    };
+    for (field, message) in refused {
+        section.refuse(field, message, &format!("remove {field}; {has}"));
+    }
+    let is_refused = |field: &str| refused.iter().any(|(refused, _)| *refused == field);
+    let named = |field: &'static str| -> Option<Box<str>> {
+        let text = if is_refused(field) { None } else { section.text(field) }?;
+        if let Some(fault) = fault_of_name(field, text.text) {
+            section.complain(field, fault, format!("write {field} = \"candor\""));
+        }
+        Some(text.text.into())
+    };
+    let (slot, publication) = (named("slot"), named("publication"));
+    if kind.is_none() {
+        section.text("relay");
     }
     let poll = section.duration("poll").unwrap_or(default.poll);
     if poll > Duration::from_secs(10) {
@@ -217,7 +309,22 @@ fn read_feed(section: Section<'_>) -> FeedSettings {
         );
         section.complain("poll", message, "write at most 10s");
     }
-    let keep_rows = section.whole("keep", 1_000..=1_000_000_000).unwrap_or(default.keep_rows);
+    let keep = if is_refused("keep") { None } else { section.whole("keep", 1_000..=1_000_000_000) };
     section.finish();
-    FeedSettings { poll, keep_rows }
+    FeedSettings {
+        poll,
+        keep_rows: keep.unwrap_or(default.keep_rows),
+        slot: slot.unwrap_or(default.slot),
+        publication: publication.unwrap_or(default.publication),
+    }
+}
+
+/// PostgreSQL cuts longer names in silence, and takes nothing else in the name of a slot.
+fn fault_of_name(field: &str, name: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || name.len() > 63 {
+        return Some(format!("the name of a {field} has 1 to 63 bytes"));
+    }
+    let is_odd = field == "slot" && !name.chars().all(is_plain);
+    is_odd.then(|| "the name of a slot is made of a to z, 0 to 9 and `_`".to_owned())
 }

@@ -25,14 +25,17 @@ fn parse(text: &str) -> Result<Config, Complaints> {
 fn the_good_file_says_everything() {
     let config = parse(GOOD).unwrap_or_else(|complaints| panic!("{complaints}"));
     let [local, plain] = config.sources.as_slice() else { panic!("{:?}", config.sources) };
-    assert_eq!(local.kind, SourceKind::Sqlite { path: "/data/shop.db".into() });
+    assert_eq!((local.kind.word(), &*local.kind.place()), ("sqlite", "/data/shop.db"));
     assert_eq!(local.pool, PoolSettings { connections_max: 4, acquire_timeout: Duration::from_millis(100) });
     let limit = LimitSettings { in_flight_max: 3, queue_max: 0, queue_timeout: Duration::from_secs(1) };
     assert_eq!(local.limit, limit);
     assert_eq!(local.timeout, Duration::from_millis(900));
-    assert_eq!(local.feed, FeedSettings { poll: Duration::from_millis(20), keep_rows: 5000 });
-    assert_eq!(plain.kind, SourceKind::Sqlite { path: "etc/plain.db".into() });
-    assert_eq!((plain.pool, plain.limit, plain.feed), Default::default());
+    assert_eq!(
+        local.feed,
+        FeedSettings { poll: Duration::from_millis(20), keep_rows: 5000, ..FeedSettings::default() }
+    );
+    assert_eq!((plain.kind.word(), &*plain.kind.place()), ("sqlite", "etc/plain.db"));
+    assert_eq!((plain.pool, plain.limit, plain.feed.clone()), Default::default());
     assert_eq!(config.l1.capacity_bytes, 64 << 20);
 
     let server = &config.server;
@@ -174,16 +177,58 @@ fn mistakes_of_form() {
     ]);
 }
 
+const POSTGRES: &str = "[source.p]\nkind = \"postgres\"\nurl = \"postgres://app@db/shop\"\n";
+
+#[test]
+fn a_postgres_source_is_read_with_its_feed_and_never_shows_its_password() {
+    let text = "[source.p]\nkind = \"postgres\"\nurl = \"postgres://app:${SHORT}@db:6432/shop\"\ntimeout = \"3s\"\n\
+        [feed.p]\nslot = \"candor_eu\"\npublication = \"Candor EU\"\npoll = \"200ms\"\n";
+    let config = parse(text).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let source = &config.sources[0];
+    let SourceKind::Postgres { connect } = &source.kind else { panic!("{source:?}") };
+    assert_eq!((connect.password.as_deref(), &*connect.database), (Some("hunter2"), "shop"));
+    assert_eq!(connect.hosts, [("db".into(), 6432)]);
+    assert_eq!((&*source.feed.slot, &*source.feed.publication), ("candor_eu", "Candor EU"));
+    assert_eq!((source.feed.poll, source.timeout), (Duration::from_millis(200), Duration::from_secs(3)));
+    assert!(!format!("{config:?} {}", source.kind.place()).contains("hunter2"));
+    for url in [
+        "postgres://app:hunter2@db/shop?sslmod=require",
+        "postgres://app:hun/hunter2@db/shop",
+        "host=db password=hunter2 dbnam=shop",
+        "postgres://app:${SHORT}@db/shop?nonsense",
+    ] {
+        let text = format!("[source.p]\nkind = \"postgres\"\nurl = \"{url}\"\n");
+        let refused = parse(&text).unwrap_err();
+        assert_eq!(refused.list()[0].place.unwrap().to_string(), "3:7", "{refused}");
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    }
+}
+
 #[test]
 fn mistakes_in_sources_and_feeds() {
     let feed = |extra: &str| format!("{SOURCE}[feed.s]\n{extra}\n");
     check(vec![
         (
-            "[source.p]\nkind = \"postgres\"\nurl = \"x\"\n".into(),
-            "2:8",
-            "not available in this build: only sqlite",
-            "sqlite",
+            "[source.p]\nkind = \"postgres\"\npath = \"x.db\"\n".into(),
+            "3:8",
+            "a postgres source has no path",
+            "write url =",
         ),
+        ("[source.p]\nkind = \"postgres\"\n".into(), "1:9", "has no `url`", "postgres://"),
+        (
+            "[source.p]\nkind = \"postgres\"\nurl = \"mysql://h/d\"\n".into(),
+            "3:7",
+            "not with `mysql://`",
+            "postgres://",
+        ),
+        (format!("{POSTGRES}[feed.p]\nkeep = 5000\n"), "5:8", "no change table", "remove keep"),
+        (
+            format!("{POSTGRES}[feed.p]\nrelay = \"x\"\n"),
+            "5:9",
+            "not available in this build",
+            "remove relay",
+        ),
+        (format!("{POSTGRES}[feed.p]\nslot = \"A-b\"\n"), "5:8", "made of a to z", "slot = \"candor\""),
         (
             "[source.p]\nkind = \"mysql\"\n".into(),
             "2:8",
