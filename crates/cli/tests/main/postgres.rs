@@ -1,8 +1,8 @@
 //! A PostgreSQL source from the first look to an answer, and a server that is not there yet.
 
 use crate::world::{Running, World};
+use candor_testbed::until;
 use candor_testbed::{Cluster, Mode};
-use std::time::{Duration, Instant};
 
 const SHOP: &str = "CREATE TABLE users (id int8 PRIMARY KEY, name text NOT NULL);
     INSERT INTO users VALUES (1, 'Nina'), (2, 'Miles');";
@@ -96,9 +96,5 @@ fn a_server_that_is_not_there_at_the_start_is_awaited() {
     assert_eq!(strong(&world, &url), ("Nina".into(), "log".into()));
     cluster.psql("UPDATE users SET name = 'Ella' WHERE id = 1");
     assert_eq!(strong(&world, &url), ("Ella".into(), "log".into()));
-    let begun = Instant::now();
-    while readiness(&url).0 != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never ready: {:?}", readiness(&url));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("the server is ready", || readiness(&url).0 == 200);
 }

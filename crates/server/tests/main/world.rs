@@ -141,7 +141,7 @@ pub(crate) fn runtime() -> Runtime {
 /// What `candor setup` does.
 pub(crate) fn set_up(runtime: &Runtime, config: &Config) {
     for source in &config.sources {
-        let candor_server::config::SourceKind::Sqlite { path } = &source.kind;
+        let candor_server::config::SourceKind::Sqlite { path } = &source.kind else { continue };
         let sqlite = candor_sqlite::Sqlite::open(candor_sqlite::SqliteOptions::new(path)).unwrap();
         let of_source = config.views.iter().filter(|view| view.source == source.name);
         let queries: Vec<_> = of_source.map(|view| view.query.clone()).collect();
