@@ -71,7 +71,7 @@ fn a_postgres_source_is_set_up_checked_and_read_with_proof() {
         cluster.psql(&format!("UPDATE users SET name = '{name}' WHERE id = 1"));
         assert_eq!(strong(&world, &url), (name.into(), "log".into()));
     }
-    world.candor(&["fence", "--url", &url]).expect(0);
+    world.candor(&["fence", "shop", "--url", &url]).expect(0);
     drop(server);
 
     world.candor(&["setup", "--remove"]).expect(0).says(&["publication and slot are gone"]);

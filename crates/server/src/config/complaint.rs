@@ -187,8 +187,8 @@ fn mask(line: &str) -> String {
     for start in 0..chars.len().saturating_sub(2) {
         if chars[start..start + 3] == [':', '/', '/'] {
             let rest = &chars[start + 3..];
-            let authority =
-                rest.iter().position(|c| matches!(c, '/' | '"' | '\'' | ' ')).unwrap_or(rest.len());
+            // Not only to the first slash: one that a password holds unescaped is itself what is complained about.
+            let authority = rest.iter().position(|c| matches!(c, '"' | '\'' | ' ')).unwrap_or(rest.len());
             // The last at-sign ends the credentials: a password may hold one, a host may not.
             if let Some(at) = rest[..authority].iter().rposition(|c| *c == '@') {
                 let colon = rest[..at].iter().position(|c| *c == ':').unwrap_or(at);
