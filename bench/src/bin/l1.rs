@@ -7,6 +7,9 @@
 //! every round, in an order that rotates. What is reported is the median over the rounds and the ratio to the fastest
 //! bare engine of the same round, so that a machine that slows down slows all of them.
 //!
+//! With `--hot` only the first 512 ranks are asked for, so that everything lies in the nearest caches: what is left are
+//! the instructions, the least noisy figure on a shared machine.
+//!
 //! Before that, what an entry weighs: by how much the process grows per entry, beside quick_cache alone.
 
 use candor::{Any, Bounded, Cache, Contract, Level, Refresh};
@@ -20,12 +23,26 @@ const KEYS: u64 = 1_000_000;
 const READS: usize = 2_000_000;
 const ROUNDS: usize = 9;
 
+/// The argument that makes this program weigh one table and end.
+const WEIGH: &str = "--weigh";
+
+const HOT: &str = "--hot";
+
 /// Explains, and is nobody's baseline.
 const HEAVIER: &str = "quick_cache, 40 bytes heavier";
 
 type Run = Box<dyn Fn(&[u64]) -> u64 + Send + Sync>;
 
 fn main() {
+    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, name, kind] = wanted.as_slice()
+        && first == WEIGH
+    {
+        return weigh_one(name, kind);
+    }
+    let before = wanted.len();
+    wanted.retain(|word| word != HOT);
+    let ranks = if wanted.len() < before { 512 } else { KEYS };
     weigh();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
     let _inside = runtime.enter();
@@ -40,11 +57,10 @@ fn main() {
         ("candor bounded:1h", candor(How::Bounded, false)),
         ("candor bounded:1h, exact clock", candor(How::Bounded, true)),
     ];
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
     let contenders: Vec<_> = contenders.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name) || *name == "quick_cache").collect();
     println!("{KEYS} entries of 8 bytes, Zipf 0.99, {READS} reads per round and thread, {ROUNDS} rounds");
     for threads in [1, 2] {
-        let sequences: Vec<Arc<[u64]>> = (0..threads).map(|seed| zipf(seed as u64 + 1)).collect();
+        let sequences: Vec<Arc<[u64]>> = (0..threads).map(|seed| zipf(seed as u64 + 1, ranks)).collect();
         let mut nanos = vec![Vec::new(); contenders.len()];
         for round in 0..ROUNDS {
             for turn in 0..contenders.len() {
@@ -109,33 +125,50 @@ fn sized<V: Clone>(value: impl Fn(u64) -> V) -> quick_cache::sync::Cache<u64, V>
     cache
 }
 
-/// Resident bytes per entry: candor's tier beside quick_cache alone, both filled with the same million entries.
+/// Resident bytes per entry: candor's tier beside quick_cache alone, filled with the same million entries and expecting
+/// as many. Each in a process of its own, because an allocator hands memory that was freed to whoever asks next.
 fn weigh() {
     println!("resident bytes per entry      quick_cache   candor's tier   more");
-    weigh_values("u64", |key| key);
-    let shared = Arc::new(0_u64);
-    weigh_values("Arc (its target not counted)", move |_| Arc::clone(&shared));
+    for name in ["u64", "arc"] {
+        let [bare, tier] = ["bare", "tier"].map(|kind| {
+            let program = std::env::current_exe().expect("this program");
+            let child = std::process::Command::new(program).args([WEIGH, name, kind]).output().expect("a child");
+            String::from_utf8_lossy(&child.stdout).trim().parse::<f64>().expect("a number")
+        });
+        println!("{name:28} {bare:12.1} {tier:15.1} {:6.1}", tier - bare);
+    }
+    println!();
 }
 
-fn weigh_values<V: Clone + Send + Sync>(name: &str, value: impl Fn(u64) -> V) {
-    let bare = resident_growth(|| sized(&value));
-    let tier = resident_growth(|| {
-        let tier = candor::Memory::new(KEYS * 200, |_, _| 0);
-        for key in 0..KEYS {
-            let epoch = candor::core::Epoch { log: candor::core::LogId(1), era: 0 };
-            let parts = candor::core::EntryParts {
-                value: Some(value(key)),
-                filled_at: candor::Moment::ZERO,
-                stamp: candor::Stamp::Sequence(candor::Position { epoch, at: 1 }),
-                tags: vec![candor::Tag(key)],
-                generation: 2,
-                ttl: Duration::from_secs(3600),
-            };
-            candor::Tier::put(&tier, key, candor::core::Entry::new(parts));
-        }
-        tier
-    });
-    println!("{name:28} {bare:12.1} {tier:15.1} {:6.1}", tier - bare);
+/// What such a process does. The target of an `Arc` is not counted: all entries share one.
+fn weigh_one(name: &str, kind: &str) {
+    let shared = Arc::new(0_u64);
+    let bytes = match (name, kind) {
+        ("u64", "bare") => resident_growth(|| sized(|key| key)),
+        ("u64", _) => resident_growth(|| tier(|key| key)),
+        (_, "bare") => resident_growth(|| sized(|_| Arc::clone(&shared))),
+        _ => resident_growth(|| tier(|_| Arc::clone(&shared))),
+    };
+    println!("{bytes}");
+}
+
+fn tier<V: Clone + Send + Sync>(value: impl Fn(u64) -> V) -> candor::Memory<u64, V> {
+    // The tier expects entries to own three times their slot on the heap; this makes it expect a million.
+    let slot = (size_of::<candor::core::Entry<V>>() + 40) as u64;
+    let tier = candor::Memory::new(KEYS * slot * 4, |_, _| 0);
+    let epoch = candor::core::Epoch { log: candor::core::LogId(1), era: 0 };
+    for key in 0..KEYS {
+        let parts = candor::core::EntryParts {
+            value: Some(value(key)),
+            filled_at: candor::Moment::ZERO,
+            stamp: candor::Stamp::Sequence(candor::Position { epoch, at: 1 }),
+            tags: vec![candor::Tag(key)],
+            generation: 2,
+            ttl: Duration::from_secs(3600),
+        };
+        candor::Tier::put(&tier, key, candor::core::Entry::new(parts));
+    }
+    tier
 }
 
 /// Bytes per entry by which the process grew while `fill` made what it returns; zero where the system does not tell.
@@ -238,7 +271,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Keys by Zipf's law with exponent 0.99, scattered so that hot keys are no neighbours.
-fn zipf(seed: u64) -> Arc<[u64]> {
+fn zipf(seed: u64, ranks: u64) -> Arc<[u64]> {
     let mut cumulated = Vec::with_capacity(KEYS as usize);
     let mut total = 0.0;
     for rank in 1..=KEYS {
@@ -256,7 +289,7 @@ fn zipf(seed: u64) -> Arc<[u64]> {
     (0..READS)
         .map(|_| {
             let point = draw() * total;
-            let rank = cumulated.partition_point(|sum| *sum < point) as u64;
+            let rank = cumulated.partition_point(|sum| *sum < point) as u64 % ranks;
             rank.wrapping_mul(0x9e37_79b9_7f4a_7c15) % KEYS
         })
         .collect()

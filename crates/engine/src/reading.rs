@@ -1,8 +1,8 @@
 //! A read on its way: the future every door of the cache returns.
 //!
 //! Written by hand, because a hit is done within one poll and takes about as long as moving an answer a few times. An
-//! `async fn` per layer would move the answer once per layer; here [`Cache::hit`] writes it where the caller wants it,
-//! and everything else goes into one box that only a read that is no plain hit pays for.
+//! `async fn` per layer moves the answer once per layer; here [`Cache::hit`] is inlined into the one poll, and everything
+//! else goes into a box that only a read that is no plain hit pays for. See decision 0017.
 //!
 //! Nothing happens until the first poll. In particular the entry is looked at then and not when the future is made: a
 //! bound holds for the moment at which the answer is given.
