@@ -19,6 +19,7 @@ pub(crate) mod placeholders;
 pub(crate) mod reach;
 mod regions;
 pub(crate) mod server;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
