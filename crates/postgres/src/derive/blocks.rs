@@ -14,13 +14,13 @@ use crate::derive::regions::{Region, Regions};
 use crate::derive::syntax::{Shape, column_name, last_ident, names, parse, reads_itself, subqueries, tables};
 use candor_core::KeyColumn;
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, Visit,
+    Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableFactor, TableWithJoins, Visit,
 };
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-/// More tables than this, each use of a common table expression counted, and nothing is narrowed.
+/// Beyond so many uses of tables nothing is narrowed.
 const ITEMS_MAX: usize = 64;
 
 /// Subqueries inside each other beyond this are not read.
