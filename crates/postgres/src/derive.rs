@@ -117,7 +117,7 @@ impl Compiler<'_> {
             if !is_denied {
                 let finding = self.opinion(doing, error).await?;
                 self.findings.push(finding);
-            } else if compiled.is_logged {
+            } else if compiled.is_logged || !syntax::only_reads(&self.query.sql) {
                 self.findings.push(refuse::no_temporary(&error));
             }
             return Ok(compiled);

@@ -64,7 +64,7 @@ pub(crate) async fn read(
             family.iter().filter(of).map(|kin| kin.other).collect::<Vec<u32>>()
         };
         let partitions: Vec<u32> = kin(Way::Partition);
-        let holds = |oid: &u32| places.get(oid).filter(|place| place.kind != "p").map(|place| holder(place));
+        let holds = |oid: &u32| places.get(oid).filter(|place| place.kind != "p").map(holder);
         let holders = if partitions.is_empty() {
             holds(&oid).into_iter().collect()
         } else {

@@ -370,11 +370,14 @@ impl Reader<'_> {
         // Itself it sees only if it is recursive, and then as something unknown.
         let hidden = self.expressions.split_off(place);
         let read = if found.is_recursive {
-            self.depth += 1;
-            let itself = self.known_as_nothing(&found.name);
+            let nothing = Expression {
+                query: parse("SELECT 1 AS n").ok_or("it has a recursion")?,
+                is_recursive: false,
+                ..found.clone()
+            };
+            self.expressions.push(nothing);
             let read = self.query(&found.query, region, Role::Apart).map(|_| Columns::new());
-            self.expressions.truncate(itself);
-            self.depth -= 1;
+            self.expressions.truncate(place);
             read
         } else {
             self.query(&found.query, region, Role::From)
@@ -386,21 +389,6 @@ impl Reader<'_> {
             column.0 = name;
         }
         Ok(columns)
-    }
-
-    /// A name that hides others and reads nothing.
-    fn known_as_nothing(&mut self, name: &str) -> usize {
-        let place = self.expressions.len();
-        if let Some(query) = parse("SELECT 1 AS nothing") {
-            self.expressions.push(Expression {
-                name: name.to_owned(),
-                columns: Vec::new(),
-                query,
-                frames: 0,
-                is_recursive: false,
-            });
-        }
-        place
     }
 
     fn view(&mut self, sql: &str, columns: &[String], region: usize) -> Result<Columns, String> {

@@ -1,13 +1,39 @@
 //! Small questions to a syntax tree: which queries are inside it, which tables it names, how a SELECT treats its rows.
 
 use sqlparser::ast::{
-    Cte, Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, Statement, TableAlias, Visit, Visitor,
+    Cte, Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Statement, TableAlias,
+    Visit, Visitor,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+
+/// Whether a text is one query that neither writes nor locks, as far as Candor can read it.
+pub(super) fn only_reads(sql: &str) -> bool {
+    struct Writes(bool);
+    impl Visitor for Writes {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let reads = matches!(
+                &*query.body,
+                SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::SetOperation { .. } | SetExpr::Values(_)
+            );
+            self.0 |= !reads || !query.locks.is_empty();
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+            self.0 |= select.into.is_some();
+            ControlFlow::Continue(())
+        }
+    }
+    let mut writes = Writes(false);
+    parse(sql).is_some_and(|query| {
+        let _: ControlFlow<()> = query.visit(&mut writes);
+        !writes.0
+    })
+}
 
 /// What a SELECT does to conditions.
 #[derive(Copy, Clone, Debug)]

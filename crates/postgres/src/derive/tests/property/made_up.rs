@@ -71,13 +71,18 @@ impl Maker<'_> {
             if kind == "LEFT JOIN" && self.random.below(4) == 0 {
                 // A join on the right side.
                 let (other, second) = self.item(&[]);
-                let inside = format!("{} = {}", self.column(&[name.clone()]), self.column(&[second.clone()]));
-                let outside = format!("{} = {}", self.column(&names), self.column(&[name.clone()]));
+                let inside = format!(
+                    "{} = {}",
+                    self.column(std::slice::from_ref(&name)),
+                    self.column(std::slice::from_ref(&second))
+                );
+                let outside =
+                    format!("{} = {}", self.column(&names), self.column(std::slice::from_ref(&name)));
                 from = format!("{from} LEFT JOIN ({item} JOIN {other} ON {inside}) ON {outside}");
                 names.extend([name, second]);
                 continue;
             }
-            let mut on = format!("{} = {}", self.column(&names), self.column(&[name.clone()]));
+            let mut on = format!("{} = {}", self.column(&names), self.column(std::slice::from_ref(&name)));
             names.push(name);
             if kind != "FULL JOIN" && self.random.below(3) == 0 {
                 on = format!("{on} AND {}", self.condition(&names, 1));
@@ -116,11 +121,12 @@ impl Maker<'_> {
         let mut wanted = self.condition(&seen, 1);
         if self.random.below(2) == 0 {
             let other = if before.is_empty() { "$1".to_owned() } else { self.column(before) };
-            wanted = format!("{wanted} AND {} = {other}", self.column(&[name.clone()]));
+            wanted = format!("{wanted} AND {} = {other}", self.column(std::slice::from_ref(&name)));
         }
         let from = if self.random.below(3) == 0 {
             let other = *self.random.one_of(&TABLES);
-            let joined = format!("{} = {}", self.column(&[name.clone()]), self.column(&["o".into()]));
+            let joined =
+                format!("{} = {}", self.column(std::slice::from_ref(&name)), self.column(&["o".into()]));
             format!(
                 "{table} AS {name} {} {other} AS o ON {joined}",
                 self.random.one_of(&["JOIN", "LEFT JOIN"])
@@ -155,9 +161,9 @@ impl Maker<'_> {
         self.names += 1;
         let name = format!("t{}", self.names);
         let table = *self.random.one_of(&TABLES);
-        let (inner, outer) = (self.column(&[name.clone()]), self.column(names));
+        let (inner, outer) = (self.column(std::slice::from_ref(&name)), self.column(names));
         let what = *self.random.one_of(&["count(*)", "max(COL)", "min(COL)"]);
-        let what = what.replace("COL", &self.column(&[name.clone()]));
+        let what = what.replace("COL", &self.column(std::slice::from_ref(&name)));
         format!("(SELECT {what} FROM {table} AS {name} WHERE {inner} = {outer})")
     }
 
@@ -179,8 +185,8 @@ impl Maker<'_> {
                 let table = *self.random.one_of(&TABLES);
                 let mut seen = names.to_vec();
                 seen.push(name.clone());
-                let inner = self.column(&[name.clone()]);
-                let first = format!("{} = {}", self.column(&[name.clone()]), self.column(&seen));
+                let inner = self.column(std::slice::from_ref(&name));
+                let first = format!("{} = {}", self.column(std::slice::from_ref(&name)), self.column(&seen));
                 let second = self.condition(&seen, depth - 1);
                 let limit = if self.random.below(3) == 0 { " ORDER BY 1 LIMIT 1" } else { "" };
                 let body = format!("SELECT {inner} FROM {table} AS {name} WHERE {first} AND {second}{limit}");
