@@ -19,6 +19,7 @@ pub(crate) mod placeholders;
 pub(crate) mod reach;
 mod regions;
 pub(crate) mod server;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -157,7 +158,7 @@ impl Compiler<'_> {
             if !is_denied {
                 let finding = self.opinion(doing, error).await?;
                 self.findings.push(finding);
-            } else if compiled.is_logged {
+            } else if compiled.is_logged || !syntax::only_reads(&self.query.sql) {
                 self.findings.push(refuse::no_temporary(&error));
             }
             return Ok(compiled);

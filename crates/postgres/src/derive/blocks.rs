@@ -11,18 +11,16 @@
 use crate::catalog::{Catalog, Relation, quote};
 use crate::derive::conditions::Condition;
 use crate::derive::regions::{Region, Regions};
+use crate::derive::syntax::{Shape, column_name, last_ident, names, parse, reads_itself, subqueries, tables};
 use candor_core::KeyColumn;
 use sqlparser::ast::{
-    Cte, Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select,
-    SelectItem, SetExpr, Statement, TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
+    Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableFactor, TableWithJoins, Visit,
 };
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
-/// More tables than this, each use of a common table expression counted, and nothing is narrowed.
+/// Beyond so many uses of tables nothing is narrowed.
 const ITEMS_MAX: usize = 64;
 
 /// Subqueries inside each other beyond this are not read.
@@ -372,11 +370,14 @@ impl Reader<'_> {
         // Itself it sees only if it is recursive, and then as something unknown.
         let hidden = self.expressions.split_off(place);
         let read = if found.is_recursive {
-            self.depth += 1;
-            let itself = self.known_as_nothing(&found.name);
+            let nothing = Expression {
+                query: parse("SELECT 1 AS n").ok_or("it has a recursion")?,
+                is_recursive: false,
+                ..found.clone()
+            };
+            self.expressions.push(nothing);
             let read = self.query(&found.query, region, Role::Apart).map(|_| Columns::new());
-            self.expressions.truncate(itself);
-            self.depth -= 1;
+            self.expressions.truncate(place);
             read
         } else {
             self.query(&found.query, region, Role::From)
@@ -388,21 +389,6 @@ impl Reader<'_> {
             column.0 = name;
         }
         Ok(columns)
-    }
-
-    /// A name that hides others and reads nothing.
-    fn known_as_nothing(&mut self, name: &str) -> usize {
-        let place = self.expressions.len();
-        if let Some(query) = parse("SELECT 1 AS nothing") {
-            self.expressions.push(Expression {
-                name: name.to_owned(),
-                columns: Vec::new(),
-                query,
-                frames: 0,
-                is_recursive: false,
-            });
-        }
-        place
     }
 
     fn view(&mut self, sql: &str, columns: &[String], region: usize) -> Result<Columns, String> {
@@ -436,9 +422,7 @@ impl Reader<'_> {
     /// Tables in the texts that were passed over, such as those of a common table expression nobody uses.
     fn look_for_unread(&mut self) {
         for (text, query) in self.texts.iter().enumerate() {
-            let mut tables = Tables::default();
-            let _: ControlFlow<()> = query.visit(&mut tables);
-            for (schema, table) in tables.found {
+            for (schema, table) in tables(&**query) {
                 let place = (text, table.span.start.line, table.span.start.column);
                 if !self.seen.contains(&place) {
                     self.joins.unread.insert((schema.value, table.value));
@@ -448,147 +432,6 @@ impl Reader<'_> {
     }
 }
 
-/// What a SELECT does to conditions.
-#[derive(Copy, Clone, Debug)]
-struct Shape {
-    /// It chooses among its rows.
-    closed: bool,
-    /// It answers even where there are no rows.
-    collapses: bool,
-}
-
-impl Shape {
-    fn of(select: &Select, is_limited: bool, aggregates: &BTreeSet<String>) -> Self {
-        let mut functions = Functions::new(aggregates);
-        let _: ControlFlow<()> = select.projection.visit(&mut functions);
-        let _: ControlFlow<()> = select.having.visit(&mut functions);
-        let (is_grouped, has_sets) = match &select.group_by {
-            GroupByExpr::All(_) => (true, true),
-            GroupByExpr::Expressions(by, with) => {
-                let set = |expr: &Expr| {
-                    matches!(expr, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))
-                        || matches!(expr, Expr::Tuple(parts) if parts.is_empty())
-                };
-                (!by.is_empty(), !with.is_empty() || by.iter().any(set))
-            }
-        };
-        let chooses = matches!(&select.distinct, Some(Distinct::On(_)));
-        Self {
-            closed: is_limited || chooses || functions.has_window || !select.named_window.is_empty(),
-            collapses: has_sets || (!is_grouped && (functions.has_aggregate || select.having.is_some())),
-        }
-    }
-
-    /// ORDER BY may hold functions that stand nowhere else.
-    fn order(&mut self, order: &impl Visit, aggregates: &BTreeSet<String>) {
-        let mut functions = Functions::new(aggregates);
-        let _: ControlFlow<()> = order.visit(&mut functions);
-        self.closed |= functions.has_window;
-        self.collapses |= functions.has_aggregate;
-    }
-}
-
-struct Functions<'a> {
-    aggregates: &'a BTreeSet<String>,
-    has_window: bool,
-    has_aggregate: bool,
-    depth: usize,
-}
-
-impl<'a> Functions<'a> {
-    fn new(aggregates: &'a BTreeSet<String>) -> Self {
-        Self { aggregates, has_window: false, has_aggregate: false, depth: 0 }
-    }
-}
-
-impl Visitor for Functions<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr {
-            self.has_window |= function.over.is_some() && self.depth == 0;
-            // An aggregate inside a subquery may belong to the query around it: taken for both.
-            let name = last_ident(&function.name);
-            self.has_aggregate |= name.is_some_and(|name| self.aggregates.contains(&name.value));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-#[derive(Default)]
-struct Tables {
-    found: Vec<(Ident, Ident)>,
-}
-
-impl Visitor for Tables {
-    type Break = ();
-
-    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
-        let parts: Vec<&Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
-        if let [schema, table] = parts.as_slice() {
-            self.found.push(((*schema).clone(), (*table).clone()));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// The queries directly inside something, not those inside them.
-fn subqueries(of: &impl Visit) -> Vec<Query> {
-    struct Inner {
-        depth: usize,
-        found: Vec<Query>,
-    }
-    impl Visitor for Inner {
-        type Break = ();
-        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            if self.depth == 0 {
-                self.found.push(query.clone());
-            }
-            self.depth += 1;
-            ControlFlow::Continue(())
-        }
-        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-    }
-    let mut inner = Inner { depth: 0, found: Vec::new() };
-    let _: ControlFlow<()> = of.visit(&mut inner);
-    inner.found
-}
-
-fn parse(sql: &str) -> Option<Rc<Query>> {
-    let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?;
-    match (statements.pop(), statements.is_empty()) {
-        (Some(Statement::Query(query)), true) => Some(Rc::new(*query)),
-        _ => None,
-    }
-}
-
-fn reads_itself(cte: &Cte) -> bool {
-    struct Names<'a>(&'a str, bool);
-    impl Visitor for Names<'_> {
-        type Break = ();
-        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
-            self.1 |= name.0.len() == 1 && last_ident(name).is_some_and(|ident| ident.value == self.0);
-            ControlFlow::Continue(())
-        }
-    }
-    let mut names = Names(&cte.alias.name.value, false);
-    let _: ControlFlow<()> = cte.query.visit(&mut names);
-    names.1
-}
-
 /// The one column of that name, if there is no doubt.
 fn certain(columns: &Columns, name: &str) -> Option<Side> {
     let mut found = columns.iter().filter(|(column, _)| column == name);
@@ -596,20 +439,4 @@ fn certain(columns: &Columns, name: &str) -> Option<Side> {
         (Some((_, side)), None) => side.clone(),
         _ => None,
     }
-}
-
-fn names(alias: &TableAlias) -> Vec<String> {
-    alias.columns.iter().map(|column| column.name.value.clone()).collect()
-}
-
-fn column_name(expr: &Expr) -> String {
-    match expr {
-        Expr::Identifier(name) => name.value.clone(),
-        Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |part| part.value.clone()),
-        _ => String::new(),
-    }
-}
-
-pub(crate) fn last_ident(name: &ObjectName) -> Option<&Ident> {
-    name.0.last().and_then(|part| part.as_ident())
 }

@@ -3,7 +3,8 @@
 use crate::canonical::{Canon, canon_of_key};
 use crate::catalog::quote;
 use crate::derive::KEY_FUNCTION;
-use crate::derive::blocks::{Joins, Reader, Role, Side, last_ident};
+use crate::derive::blocks::{Joins, Reader, Role, Side};
+use crate::derive::syntax::last_ident;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident, UnaryOperator, Value,
 };

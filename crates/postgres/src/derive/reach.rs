@@ -30,9 +30,6 @@ pub(crate) enum Reach {
     Table { why: String, mend: Option<String> },
 }
 
-/// The column and the key columns it equals one of; or the column that would do, and what the log lacks for it.
-type ByKey = Result<(String, Vec<usize>), (String, String)>;
-
 impl Reach {
     /// Any row, because nothing better is known.
     pub(crate) fn any(why: impl Into<String>) -> Self {
@@ -111,6 +108,9 @@ fn usable<'a>(joins: &'a Joins<'_>, key: &[KeyColumn]) -> (Vec<&'a Condition>, V
     (usable, unused)
 }
 
+/// A column whose old value the log does not tell, and the mend.
+type Lack = (String, String);
+
 struct Work<'a> {
     joins: &'a Joins<'a>,
     key: &'a [KeyColumn],
@@ -121,7 +121,7 @@ impl Work<'_> {
     fn all(&self) -> Vec<Reach> {
         let items = 0..self.joins.items.len();
         let mut reached: BTreeMap<usize, Reached> = BTreeMap::new();
-        let mut lacking: BTreeMap<usize, (String, String)> = BTreeMap::new();
+        let mut lacking: BTreeMap<usize, Lack> = BTreeMap::new();
         for item in items.clone() {
             match self.by_key(item) {
                 Some(Ok((column, parameters))) => {
@@ -159,7 +159,7 @@ impl Work<'_> {
     }
 
     /// The column of an item that equals key columns, and which; or a column that would, if the log told its old value.
-    fn by_key(&self, item: usize) -> Option<ByKey> {
+    fn by_key(&self, item: usize) -> Option<Result<(String, Vec<usize>), Lack>> {
         let relation = self.joins.items[item].relation;
         let mut found: Vec<(bool, usize, String, Vec<usize>)> = Vec::new();
         let single = (0..self.key.len()).map(|place| (Side::Key(place), vec![place]));
@@ -187,7 +187,7 @@ impl Work<'_> {
         &self,
         item: usize,
         candidates: impl Iterator<Item = (String, T)>,
-    ) -> Option<Result<(String, T), (String, String)>> {
+    ) -> Option<Result<(String, T), Lack>> {
         let mut lack = None;
         for (column, rest) in candidates {
             match self.joins.items[item].relation.tells_old(&column) {
@@ -221,7 +221,7 @@ impl Work<'_> {
         &self,
         item: usize,
         reached: &BTreeMap<usize, Reached>,
-        lacking: &mut BTreeMap<usize, (String, String)>,
+        lacking: &mut BTreeMap<usize, Lack>,
     ) -> Option<Reached> {
         let relation = self.joins.items[item].relation;
         let mut found: Vec<(bool, String, usize, String)> = Vec::new();

@@ -1,6 +1,7 @@
 //! Views held against a real server.
 
 mod property;
+mod pure;
 mod refusals;
 mod shapes;
 

@@ -24,7 +24,7 @@ const VIEWS: usize = 60;
 const CHANGES: usize = 50;
 
 /// Shapes in which mistakes are easy.
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 30] = [
     "SELECT x, y FROM a WHERE id = $1",
     "SELECT count(*) FROM a WHERE x = $1",
     "SELECT count(*) FROM a LEFT JOIN b ON b.x = a.x AND b.y = 1 WHERE a.id = $1",
@@ -51,6 +51,13 @@ const KNOWN: [&str; 24] = [
     "SELECT s.x, s.n FROM (SELECT x, count(*) AS n FROM a GROUP BY GROUPING SETS ((x), ())) s \
      WHERE s.x IS NOT DISTINCT FROM nullif($1, 0)",
     "SELECT a.id FROM a JOIN b ON b.x = a.x AND b.y > 1 WHERE a.id IN ($1) GROUP BY a.id HAVING count(*) > 1",
+    "SELECT b.id, s.n FROM b, LATERAL (SELECT count(*) AS n FROM a WHERE a.x = b.x AND a.x = $1) s",
+    "SELECT a.id FROM a LEFT JOIN (b JOIN c ON c.x = b.y) ON b.x = a.x WHERE a.id = $1 AND b.z IS NULL",
+    "SELECT id FROM a WHERE NOT EXISTS (SELECT FROM b WHERE b.x = a.x AND b.x = $1)",
+    "SELECT id FROM a WHERE x NOT IN (SELECT z FROM b WHERE z = $1)",
+    "SELECT a.id, b.id AS other FROM a LEFT JOIN b ON b.x = a.x AND a.y = $1",
+    "SELECT b.id, s.n FROM b, LATERAL (SELECT count(*) AS n FROM a WHERE a.x = b.x AND a.x = $1 \
+     GROUP BY GROUPING SETS ((a.y), ())) s",
 ];
 
 type Row = [Option<i64>; 4];

@@ -106,6 +106,20 @@ fn a_role_with_little_is_told_what_it_lacks() {
     );
     bench.cluster.psql("REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC");
     assert!(refusals_of(&ask("SELECT name FROM genre WHERE genre_id = $1"))[0].contains("GRANT TEMPORARY"));
+    // A clock does without, if the text is certainly one that reads.
+    let clock = |sql: &str| {
+        let mut query = view(&[Int8], sql);
+        query.proof = ProofKind::Clock;
+        refusals_of(&bench.runtime.block_on(compile(&client, "candor", &query)).unwrap()).len()
+    };
+    assert_eq!(clock("SELECT name FROM genre WHERE genre_id = $1"), 0);
+    for writes in [
+        "DELETE FROM genre WHERE genre_id = $1 RETURNING name",
+        "WITH gone AS (DELETE FROM genre WHERE genre_id = $1 RETURNING name) SELECT name FROM gone",
+        "SELECT name FROM genre WHERE genre_id = $1 FOR UPDATE",
+    ] {
+        assert_eq!(clock(writes), 1, "{writes}");
+    }
 }
 
 #[test]

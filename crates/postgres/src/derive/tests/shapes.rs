@@ -232,6 +232,7 @@ fn the_fingerprint_follows_what_the_log_covers_and_nothing_else() {
     }
     for statement in [
         "ALTER TABLE genre REPLICA IDENTITY FULL",
+        "ALTER TABLE genre ALTER genre_id TYPE int USING genre_id + 1",
         "ALTER TABLE genre RENAME COLUMN name TO called",
         "ALTER TABLE genre DROP COLUMN called",
         "ALTER TABLE genre ENABLE ROW LEVEL SECURITY",
