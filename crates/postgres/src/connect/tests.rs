@@ -1,5 +1,7 @@
 //! Ways to a server that are not there, do not answer, or are not what they seem.
 
+#![expect(clippy::disallowed_methods, reason = "tests play servers, which run beside them")]
+
 use super::*;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
@@ -53,6 +55,7 @@ async fn hosts_are_tried_in_order_and_a_silent_one_leaves_time_for_the_next() {
     let (silent_port, good_port) = (silent.local_addr().unwrap().port(), good.local_addr().unwrap().port());
     let encrypts = tokio::spawn(async move {
         let (mut client, _) = good.accept().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
         client.write_all(b"N").await.unwrap();
         client
     });

@@ -1,5 +1,7 @@
 //! Sessions with real servers, and with servers that no good one would be.
 
+#![expect(clippy::disallowed_methods, reason = "tests play servers, which run beside them")]
+
 mod entrance;
 mod follow;
 mod strange;
@@ -31,4 +33,11 @@ async fn follow(cluster: &Cluster) -> Stream {
 /// The next thing told, soon.
 async fn soon(stream: &mut Stream) -> Incoming {
     timeout(Duration::from_secs(30), stream.next()).await.expect("nothing was told").unwrap()
+}
+
+/// Waits until nobody streams from the slot: a walsender notices a little later that its client is gone.
+fn until_free(cluster: &Cluster) {
+    candor_testbed::until("the slot to be free", || {
+        cluster.psql("SELECT active FROM pg_replication_slots") == "f"
+    });
 }

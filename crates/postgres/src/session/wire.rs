@@ -11,13 +11,18 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
 
 /// Room for one read. A walsender sends up to 128 KiB at a time under load, and single messages when idle.
 const READ_BYTES: usize = 64 << 10;
 
 /// Before we know who speaks: enough for any word of a greeting.
 const GREETING_BYTES_MAX: usize = 64 << 10;
+
+/// How long a server that no longer listens may take to say why.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `CopyBothResponse`, which postgres-protocol does not know.
 const COPY_BOTH_TAG: u8 = b'W';
@@ -38,8 +43,9 @@ pub(super) struct Wire {
     outbox: BytesMut,
     /// Handed to the stream, which may hold it in a buffer of its own.
     is_unflushed: bool,
-    /// Why nothing can be written any more. The server may have said why before it hung up, so reading goes on.
-    unwritable: Option<String>,
+    /// Why nothing can be written any more, and since when. The server may have said why before it hung up, and its last
+    /// words may still be on their way from the kernel to us, so reading goes on for a moment.
+    unwritable: Option<(String, Instant)>,
     /// The largest message to be read.
     pub(super) message_bytes_max: usize,
 }
@@ -124,11 +130,15 @@ impl Wire {
     /// Waits until something was read, or everything was written; does both as far as the peer lets us. Neither waits
     /// for the other: two peers that only write to each other would wait for ever.
     pub(super) async fn turn(&mut self) -> Result<(), SessionError> {
+        if let Some((_, since)) = &self.unwritable {
+            let until = *since + LAST_WORDS_TIMEOUT;
+            let read = timeout_at(until, poll_fn(|cx| self.poll_read(cx))).await;
+            return read.unwrap_or_else(|_| Err(self.lost("nothing can be written")));
+        }
         poll_fn(|cx| {
             let wrote = self.is_writing() && self.poll_write(cx).is_ready();
             match self.poll_read(cx) {
                 Poll::Ready(read) => Poll::Ready(read),
-                Poll::Pending if self.unwritable.is_some() => Poll::Ready(Err(self.lost("cannot write"))),
                 Poll::Pending if wrote => Poll::Ready(Ok(())),
                 Poll::Pending => Poll::Pending,
             }
@@ -165,7 +175,7 @@ impl Wire {
         };
         self.outbox.clear();
         self.is_unflushed = false;
-        self.unwritable = Some(failed);
+        self.unwritable.get_or_insert_with(|| (failed, Instant::now()));
         Poll::Ready(())
     }
 
@@ -185,7 +195,8 @@ impl Wire {
     }
 
     fn lost(&self, why: &str) -> SessionError {
-        let also = self.unwritable.as_ref().map(|error| format!(" (writing: {error})")).unwrap_or_default();
+        let also =
+            self.unwritable.as_ref().map(|(error, _)| format!(" (writing: {error})")).unwrap_or_default();
         SessionError::down(format!("the connection to PostgreSQL is lost: {why}{also}"))
     }
 }

@@ -164,9 +164,7 @@ async fn slots_that_are_missing_in_use_or_lost_are_told_by_code_and_with_advice(
     let in_use = start("s").await.unwrap_err();
     assert_eq!(in_use.code.as_deref(), Some("55006"), "{in_use}");
     drop(stream);
-    candor_testbed::until("the slot to be free", || {
-        cluster.psql("SELECT active FROM pg_replication_slots") == "f"
-    });
+    until_free(&cluster);
     cluster.psql(
         "SELECT pg_switch_wal(); CREATE TABLE t (); SELECT pg_switch_wal(); CREATE TABLE u (); CHECKPOINT",
     );

@@ -71,7 +71,9 @@ async fn a_server_that_stops_says_so_and_one_that_ends_us_gives_its_code() {
     prepare(&cluster);
     let mut stream = follow(&cluster).await;
     cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
-    assert_eq!(end_of(&mut stream).await.code.as_deref(), Some("57P01"));
+    let error = end_of(&mut stream).await;
+    assert_eq!(error.code.as_deref(), Some("57P01"), "{error}\n{}", cluster.log_tail());
+    until_free(&cluster);
     let mut stream = follow(&cluster).await;
     let stopping = {
         let cluster = cluster.clone();
@@ -135,9 +137,7 @@ async fn a_connection_cut_anywhere_ends_the_stream_and_what_was_told_is_a_beginn
     let options = options(&[("127.0.0.1", relay(cluster.port(), budget.clone()).await)]);
     let mut longest = 0;
     for bytes in (0..2000).step_by(37) {
-        candor_testbed::until("the slot to be free", || {
-            cluster.psql("SELECT active FROM pg_replication_slots") == "f"
-        });
+        until_free(&cluster);
         budget.store(bytes, Ordering::Relaxed);
         let Ok(session) = Session::connect(&options).await else { continue };
         let Ok(mut stream) = session.start("s", "p", Lsn(0)).await else { continue };

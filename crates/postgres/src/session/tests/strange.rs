@@ -103,10 +103,11 @@ async fn a_server_that_does_not_read_stops_neither_us_nor_fills_our_memory() {
             assert_eq!((message[0], message[5]), (b'd', b'r'));
             statuses.push(u64::from_be_bytes(message[6..14].try_into().unwrap()));
         }
-        statuses
+        // It stays on the line until what it read is looked at.
+        (statuses, server)
     });
-    let statuses = tokio::select! {
-        statuses = reading => statuses.unwrap(),
+    let (statuses, _server) = tokio::select! {
+        read = reading => read.unwrap(),
         next = stream.next() => panic!("{next:?}"),
     };
     assert!(statuses.is_sorted() && statuses.len() < 100_000, "{} statuses", statuses.len());
@@ -162,6 +163,19 @@ async fn what_makes_no_sense_ends_the_stream_for_good() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_server_that_hung_up_are_heard_though_it_no_longer_listens() {
+    let (mut stream, mut server) = stream();
+    server.write_all(&keepalive(9, false)).await.unwrap();
+    server.write_all(&framed(b'E', b"SFATAL\0C57P01\0Mgoing away\0\0")).await.unwrap();
+    drop(server);
+    // This cannot be written any more, and we learn of it before the runtime has told us that there is something to read.
+    stream.confirm(Lsn(1), Lsn(1), true).await.unwrap();
+    assert!(!stream.wire.is_writing());
+    assert_eq!(soon(&mut stream).await, Incoming::Keepalive { wal_end: Lsn(9), reply_requested: false });
+    assert_eq!(stream.next().await.unwrap_err().code.as_deref(), Some("57P01"));
+}
+
+#[tokio::test]
 async fn notices_amid_the_stream_are_passed_over() {
     let (mut stream, mut server) = stream();
     server.write_all(&framed(b'N', b"SNOTICE\0Mhello\0\0")).await.unwrap();
@@ -204,6 +218,33 @@ async fn a_server_that_begins_a_proof_has_to_end_it() {
     let unknown = framed(b'R', b"\0\0\0\x0aSCRAM-MD4\0\0");
     let told = Session::connect(&greeting(vec![unknown]).await).await.unwrap_err();
     assert!(told.to_string().contains("no way to prove"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_lets_us_in_before_its_own_proof_is_refused() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let mut options = options(&[("127.0.0.1", listener.local_addr().unwrap().port())]);
+    options.password = Some("secret".into());
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut said = [0; 1024];
+        client.read(&mut said).await.unwrap();
+        client.write_all(&framed(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")).await.unwrap();
+        let count = client.read(&mut said).await.unwrap();
+        // What we say is `n,,n=,r=` and a number nobody can foresee; it is to be said back, longer.
+        let words = String::from_utf8_lossy(&said[..count]).into_owned();
+        let nonce = words.split("r=").nth(1).unwrap();
+        let challenge = format!("\0\0\0\x0br={nonce}more,s=AAAA,i=4096");
+        client.write_all(&framed(b'R', challenge.as_bytes())).await.unwrap();
+        client.read(&mut said).await.unwrap();
+        // It does not know the password, so it skips the proof that it does.
+        client.write_all(&framed(b'R', b"\0\0\0\0")).await.unwrap();
+        client.write_all(&framed(b'S', b"server_version\x0015.0\0")).await.unwrap();
+        client.write_all(&framed(b'Z', b"I")).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let told = Session::connect(&options).await.unwrap_err();
+    assert!(told.to_string().contains("without proving"), "{told}");
 }
 
 #[tokio::test]

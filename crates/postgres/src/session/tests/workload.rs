@@ -127,9 +127,7 @@ async fn what_is_confirmed_is_not_told_again_and_what_is_not_is() {
     stream.confirm(ends[1], ends[0], true).await.unwrap();
     while !matches!(soon(&mut stream).await, Incoming::Keepalive { .. }) {}
     drop(stream);
-    candor_testbed::until("the slot to be free", || {
-        cluster.psql("SELECT active FROM pg_replication_slots") == "f"
-    });
+    until_free(&cluster);
     let confirmed = cluster.psql("SELECT confirmed_flush_lsn FROM pg_replication_slots");
     assert_eq!(confirmed.parse(), Ok(ends[0]));
     let mut stream = follow(&cluster).await;
