@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -222,7 +223,9 @@ impl Follower {
     ///
     /// Why the log cannot say: it is down, or did not answer before `deadline`.
     pub async fn prove(&self, deadline: Moment) -> Result<Position, String> {
-        if let FeedStatus::Down(why) = self.status() {
+        if self.is_down()
+            && let FeedStatus::Down(why) = self.status()
+        {
             return Err(why);
         }
         // Half of what is left at most: the source may have to be asked instead.
@@ -307,6 +310,9 @@ impl Shared {
     async fn prove(&self) -> Result<Position, String> {
         loop {
             let fence = self.fence().await.map_err(|error| error.message)?;
+            if self.is_proven(&fence) {
+                return Ok(fence.position);
+            }
             let mut advanced = self.advanced.subscribe();
             loop {
                 advanced.borrow_and_update();
@@ -332,6 +338,14 @@ impl Shared {
         }
     }
 
+    /// Whether somebody has proven this fence already: most often the task that asked, for all who wait. Asked of the
+    /// ledger's fields alone, so that those who wait together do not stand in line for its lock.
+    fn is_proven(&self, fence: &Fence) -> bool {
+        self.ledger.sight().is_some_and(|sight| {
+            sight.proven_until >= Some(fence.asked_at) && sight.position().reaches(fence.position)
+        })
+    }
+
     /// Joins the next question; never one that has been asked already.
     async fn fence(&self) -> Result<Fence, SourceError> {
         let (answer, asked) = oneshot::channel();
@@ -351,6 +365,8 @@ impl Shared {
                 () = self.wanted.notified() => {}
                 () = self.world.sleep_until(pulse) => {}
             }
+            // Readers that the last answer woke are about to ask for more; they join if they get to run first.
+            give_way().await;
             let waiting = std::mem::take(&mut self.state.lock().waiting);
             let asked_at = self.world.now();
             let limit = asked_at.plus(self.options.fence_timeout);
@@ -485,6 +501,19 @@ impl Shared {
         self.known.learn(log);
         self.known.forget(state.registered.replace(log));
     }
+}
+
+/// Lets every task that is ready to run do so before this one.
+async fn give_way() {
+    let mut has_waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Reads the ledger without a log the way one with a log is read.

@@ -143,9 +143,12 @@ where
         let deadline = begun.plus(contract.timeout);
         let given = demand.token;
         let need = self.need(demand.level, given.as_ref(), begun)?;
-        let mut trouble = match self.shared.follower.status() {
-            FeedStatus::Down(why) if self.logged() => Some(why),
-            _ => None,
+        let mut trouble = match self.logged() && self.shared.follower.is_down() {
+            true => match self.shared.follower.status() {
+                FeedStatus::Down(why) => Some(why),
+                _ => None,
+            },
+            false => None,
         };
         for _ in 0..ATTEMPTS {
             let now = self.shared.world.now();
