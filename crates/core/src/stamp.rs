@@ -64,7 +64,9 @@ impl Stamp {
     /// more, and need not be kept for as long as the entry lives.
     pub(crate) fn simplified(self) -> Self {
         match self {
-            Self::Snapshot(snapshot) if snapshot.certain >= snapshot.upper.at => Self::Sequence(snapshot.upper),
+            Self::Snapshot(snapshot) if snapshot.certain >= snapshot.upper.at => {
+                Self::Sequence(snapshot.upper)
+            }
             other => other,
         }
     }

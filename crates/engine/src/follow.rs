@@ -128,11 +128,25 @@ struct Shared {
 struct State {
     /// Readers that wait for the next fence.
     waiting: Vec<oneshot::Sender<Result<Fence, SourceError>>>,
+    /// Nobody asks any more, or ever did.
+    no_more_fences: bool,
     /// Fences whose position the watermark has not reached yet: the oldest and the latest. Were only the latest kept, a
     /// feed that lags by more than a pulse would never prove anything.
     unproven: VecDeque<Fence>,
     recent: VecDeque<Noted>,
     registered: Option<LogId>,
+}
+
+/// Held by the task that asks. However it ends, by order or by a panic of the log's: those who wait for it are told, and
+/// nobody waits from then on.
+struct SendsEverybodyAway<'a>(&'a Shared);
+
+impl Drop for SendsEverybodyAway<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.no_more_fences = true;
+        state.waiting.clear();
+    }
 }
 
 /// A source's position and the moment before it was asked for.
@@ -184,6 +198,7 @@ impl Follower {
             closing: watch::Sender::new(false),
             used_up: Mutex::default(),
         };
+        shared.state.lock().no_more_fences = shared.log.is_none();
         let shared = Arc::new(shared);
         Self { _ends: Arc::new(EndsTasks(Arc::clone(&shared))), shared }
     }
@@ -228,14 +243,26 @@ impl Follower {
         {
             return Err(why);
         }
+        let shared = &self.shared;
+        let limit = shared.options.fence_timeout;
+        let now = shared.world.now();
         // Half of what is left at most: the source may have to be asked instead.
-        let now = self.shared.world.now();
-        let patience = self.shared.options.fence_timeout.min(deadline.since(now) / 2);
-        let deadline = now.plus(patience);
-        match self.shared.world.within(deadline, self.shared.prove()).await {
-            Some(outcome) => outcome,
-            None => Err("the log did not reach the source's position in time".to_owned()),
+        let patience = deadline.since(now) / 2;
+        // The task that asks has one question under way at most and gives each the limit, so nobody waits for more than
+        // two. Whoever has that much time needs no timer of their own, and strong reads come in hundreds of thousands.
+        if patience >= limit * 2 {
+            let fence = shared.fence().await.map_err(|error| error.message)?;
+            if shared.is_proven(&fence) {
+                return Ok(fence.position);
+            }
+            let until = shared.world.now().plus(limit);
+            return Box::pin(shared.within(until, shared.prove_from(fence))).await;
         }
+        let all = async {
+            let fence = shared.fence().await.map_err(|error| error.message)?;
+            shared.prove_from(fence).await
+        };
+        Box::pin(shared.within(now.plus(limit.min(patience)), all)).await
     }
 
     /// Asks the source for its position, whether or not the log can be followed.
@@ -307,12 +334,18 @@ impl Shared {
         self.status.send_replace(status);
     }
 
-    async fn prove(&self) -> Result<Position, String> {
+    async fn within(
+        &self,
+        deadline: Moment,
+        proving: impl Future<Output = Result<Position, String>>,
+    ) -> Result<Position, String> {
+        let outcome = self.world.within(deadline, proving).await;
+        outcome.unwrap_or_else(|| Err("the log did not reach the source's position in time".to_owned()))
+    }
+
+    /// Waits until the watermark has reached this fence, or a later one where it never will.
+    async fn prove_from(&self, mut fence: Fence) -> Result<Position, String> {
         loop {
-            let fence = self.fence().await.map_err(|error| error.message)?;
-            if self.is_proven(&fence) {
-                return Ok(fence.position);
-            }
             let mut advanced = self.advanced.subscribe();
             loop {
                 advanced.borrow_and_update();
@@ -335,6 +368,7 @@ impl Shared {
                     return Err("this instance is shutting down".to_owned());
                 }
             }
+            fence = self.fence().await.map_err(|error| error.message)?;
         }
     }
 
@@ -349,13 +383,19 @@ impl Shared {
     /// Joins the next question; never one that has been asked already.
     async fn fence(&self) -> Result<Fence, SourceError> {
         let (answer, asked) = oneshot::channel();
-        self.state.lock().waiting.push(answer);
+        {
+            let mut state = self.state.lock();
+            if !state.no_more_fences {
+                state.waiting.push(answer);
+            }
+        }
         self.wanted.notify_one();
         asked.await.unwrap_or_else(|_| Err(SourceError::down("this instance is shutting down")))
     }
 
     async fn ask_fences(&self) {
         let Some(log) = &self.log else { return };
+        let _last = SendsEverybodyAway(self);
         let mut closing = self.closing.subscribe();
         loop {
             let pulse = self.world.now().plus(self.options.pulse);
@@ -392,7 +432,6 @@ impl Shared {
                 let _ = waiter.send(answer.clone());
             }
         }
-        self.state.lock().waiting.clear();
     }
 
     async fn take_records(&self) {

@@ -184,7 +184,8 @@ where
                 (Step::Fill(event), look) => {
                     self.missed(key, event, look.as_ref());
                     let not_before = need.floor(now);
-                    match self.fly(key, not_before, deadline, &loader).await {
+                    // In a box: every strong read would carry its weight, and a load costs a thousand times more.
+                    match Box::pin(self.fly(key, not_before, deadline, &loader)).await {
                         Ok((landed, origin)) => {
                             if let Some(answer) = self.answer_from_flight(landed, origin, event, &need)? {
                                 return Ok(answer.with_given(given));

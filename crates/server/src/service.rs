@@ -153,8 +153,8 @@ impl Service {
         key: &EntryKey,
         demand: Demand,
     ) -> Result<ServedAnswer, ReadError> {
-        let loader = Arc::clone(&view.loader);
-        view.cache.read_with(key, Demanded(demand), || loader).await
+        // Only a read that is no plain hit needs the loader.
+        view.cache.read_with(key, Demanded(demand), || Arc::<ViewLoader>::clone(&view.loader)).await
     }
 
     /// Reads several keys, each at the demanded level; as a snapshot all answers hold together. In the order asked.

@@ -98,8 +98,8 @@ impl Log {
         let mut told = None;
         if self.questions.is_glance_worth_it() {
             let glance = ask(&mut held, &self.questions.glance_sql).await?;
-            let enough = self.is_of(&standing, &glance)
-                && self.questions.is_intact_under(&standing, &glance.snapshot);
+            let enough =
+                self.is_of(&standing, &glance) && self.questions.is_intact_under(&standing, &glance.snapshot);
             told = enough.then_some(glance);
         }
         let told = match told {

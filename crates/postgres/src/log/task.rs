@@ -202,7 +202,9 @@ impl Task {
             let Some(incoming) = incoming else {
                 let now = Instant::now();
                 if now > heard + SILENT {
-                    return Some(SourceError::down("the replication stream is silent; the connection is given up"));
+                    return Some(SourceError::down(
+                        "the replication stream is silent; the connection is given up",
+                    ));
                 }
                 if let Some(wanted) = &mut wanted {
                     wanted.again = now + PATIENCE[wanted.asked.min(PATIENCE.len() - 1)];
