@@ -206,7 +206,12 @@ where
         let ledger = self.shared.follower.ledger();
         let sight = ledger.sight()?;
         let mut entry = self.shared.tier.get(key)?;
-        let verdict = ledger.judge(&sight, &entry);
+        let untouched = ledger.is_untouched(&sight, &entry);
+        let verdict = if untouched {
+            Verdict::Current { proven: entry.proven().max(sight.watermark) }
+        } else {
+            ledger.judge_at(&sight, &entry, u64::MAX)
+        };
         #[cfg(candor_sabotage)]
         let verdict = if crate::sabotage::is(crate::sabotage::Sabotage::JudgeAlwaysCurrent) {
             Verdict::Current { proven: sight.watermark }
@@ -215,9 +220,14 @@ where
         };
         let as_of = match verdict {
             Verdict::Current { proven } => {
+                // Where nothing was touched the next read finds that as fast, and strong reads ask all the time; so the
+                // tier is told now and then. What the histories had to be asked about it is told at once.
+                let is_news = !untouched || entry.proven() < self.shared.follower.lately();
                 if proven > entry.proven() {
                     entry.set_proven(proven);
-                    self.shared.tier.prove(key, &entry);
+                    if is_news {
+                        self.shared.tier.prove(key, &entry);
+                    }
                 }
                 self.as_of(&entry, &sight)
             }

@@ -4,7 +4,8 @@
 //! hundred reads that the database alone can answer to 64 clients. Contenders take turns within each round, in an order
 //! that rotates; medians over the rounds are reported, and ratios to the fastest direct reads of the same round.
 //!
-//! `cargo x bench postgres [--rounds N] [--seconds N] [--clients 1,8,64] [--only WORD]… [--writes PER_SECOND]`
+//! `cargo x bench postgres [--rounds N] [--seconds N] [--clients 1,8,64,256] [--only WORD]… [--writes PER_SECOND]
+//! [--candor BINARY]`; `--only ledger` measures nothing but the way from the log into the ledger.
 
 mod direct;
 mod door;
@@ -20,6 +21,7 @@ use direct::{Direct, Pgbench};
 use door::Door;
 use library::Library;
 use round::Bell;
+use std::path::PathBuf;
 use std::time::Duration;
 use table::{Figures, Table};
 use world::{DIRECT, DOOR, LIBRARY, PGBENCH, Spent, World};
@@ -33,6 +35,8 @@ struct Options {
     clients: Vec<usize>,
     only: Vec<String>,
     writes: Option<u64>,
+    /// A binary to serve with, instead of one built here.
+    candor: Option<PathBuf>,
 }
 
 /// Who takes part.
@@ -96,7 +100,7 @@ fn main() {
     if options.only.iter().any(|only| only == "ledger") {
         return ledger::run();
     }
-    let candor = door::build();
+    let candor = options.candor.clone().unwrap_or_else(door::build);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(compare(&options, &candor));
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -189,7 +193,7 @@ impl Stage {
 }
 
 fn options() -> Options {
-    let mut options = Options { rounds: 3, seconds: 2.0, clients: vec![1, 8, 64], only: Vec::new(), writes: None };
+    let mut options = Options { rounds: 3, seconds: 1.5, clients: vec![1, 8, 64, 256], only: Vec::new(), writes: None, candor: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
@@ -198,6 +202,7 @@ fn options() -> Options {
             "--seconds" => options.seconds = value().parse().expect("a number"),
             "--clients" => options.clients = value().split(',').map(|count| count.parse().expect("a number")).collect(),
             "--writes" => options.writes = Some(value().parse().expect("a number")),
+            "--candor" => options.candor = Some(value().into()),
             "--only" => options.only.push(value()),
             _ => panic!("{word} is not known; see the head of bench/src/bin/postgres/main.rs"),
         }
