@@ -26,7 +26,7 @@ impl Direct {
 
     /// A client that has connection number `number`, counted around: with fewer connections than clients their questions
     /// go one behind the other without waiting (pipelined).
-    pub fn client(&self, world: &World, number: usize, bell: Bell) -> impl Future<Output = Seen> + Send + 'static {
+    pub fn client(&self, world: &World, number: usize, bell: Bell) -> impl Future<Output = Seen> + Send + use<> {
         let connection = Arc::clone(&self.connections[number % self.connections.len()]);
         let mut walk = world.keys.walk(number);
         async move {

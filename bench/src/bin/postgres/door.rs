@@ -34,7 +34,8 @@ impl Door {
         let folder = tempfile::tempdir().expect("a folder");
         let port = candor_testbed::free_port();
         let config = format!(
-            "[source.shop]\nkind = \"postgres\"\nurl = \"{}\"\n[feed.shop]\nslot = \"{DOOR}\"\npublication = \"{DOOR}\"\n\
+            "[source.shop]\nkind = \"postgres\"\nurl = \"{}\"\npool = {{ acquire_timeout = \"2s\" }}\n\
+             limit = {{ queue_timeout = \"2s\" }}\n[feed.shop]\nslot = \"{DOOR}\"\npublication = \"{DOOR}\"\n\
              [l1]\ncapacity = \"256MiB\"\n[server]\nhttp = \"127.0.0.1:{port}\"\n\
              [view.item]\nowner = \"bench\"\nsource = \"shop\"\nkey = [\"id:int8\"]\nsql = \"{}\"\nttl = \"30d\"\n\
              refresh = \"none\"\nconsistency = \"strong\"\n",
@@ -70,14 +71,15 @@ impl Door {
 
     /// Reads every key once.
     pub async fn warm(&self) {
-        let readers = 32;
+        let readers = 8;
         let tasks: Vec<_> = (0..readers)
             .map(|reader| {
                 let port = self.port;
                 tokio::spawn(async move {
                     let mut connection = Connection::open(port).await.expect("connected");
                     for key in (1..=ROWS as i64).filter(|key| *key as usize % readers == reader) {
-                        connection.read(key, "any").await;
+                        // One that is refused because the machine is busy is loaded when it is asked for.
+                        let _ = connection.read(key, "any").await;
                     }
                 })
             })
@@ -93,7 +95,7 @@ impl Door {
         level: &'static str,
         number: usize,
         bell: Bell,
-    ) -> impl Future<Output = Seen> + Send + 'static {
+    ) -> impl Future<Output = Seen> + Send + use<> {
         let mut walk = world.keys.walk(number);
         let port = self.port;
         async move {
@@ -102,8 +104,10 @@ impl Door {
             while !bell.is_over() {
                 let key = walk.next();
                 let since = Instant::now();
-                let from_memory = connection.read(key, level).await;
-                seen.answered(&bell, since, from_memory);
+                match connection.read(key, level).await {
+                    Some(from_memory) => seen.answered(&bell, since, from_memory),
+                    None => seen.failed += 1,
+                }
             }
             seen
         }
@@ -141,8 +145,8 @@ impl Connection {
         Ok(Self { stream, question: Vec::new(), answer: vec![0; 16 << 10] })
     }
 
-    /// Reads a key; whether it came from memory.
-    async fn read(&mut self, key: i64, level: &str) -> bool {
+    /// Reads a key; whether it came from memory, or `None` if it was refused.
+    async fn read(&mut self, key: i64, level: &str) -> Option<bool> {
         use std::io::Write;
         let mut question = std::mem::take(&mut self.question);
         question.clear();
@@ -150,8 +154,7 @@ impl Connection {
             .expect("memory does not fail");
         let answer = self.ask(&question).await.expect("an answer");
         self.question = question;
-        assert!(answer.is_ok, "{}", String::from_utf8_lossy(&self.answer[..600]));
-        answer.from_memory
+        answer.is_ok.then_some(answer.from_memory)
     }
 
     async fn ask(&mut self, question: &[u8]) -> Option<Answer> {

@@ -112,7 +112,7 @@ fn main() {
 async fn compare(options: &Options, candor: &std::path::Path) {
     let world = World::start().await;
     let most = options.clients.iter().copied().max().unwrap_or(1);
-    let mut stage = Stage {
+    let stage = Stage {
         direct: Direct::connect(&world, most).await,
         pipelined: Direct::connect(&world, SHARED).await,
         pgbench: Pgbench::prepare(&world),
@@ -144,7 +144,7 @@ async fn compare(options: &Options, candor: &std::path::Path) {
 }
 
 impl Stage {
-    async fn measure(&mut self, contender: Contender, clients: usize, seconds: f64) -> Figures {
+    async fn measure(&self, contender: Contender, clients: usize, seconds: f64) -> Figures {
         if contender == Contender::Pgbench {
             let written = self.world.written();
             let tps = self.pgbench.as_ref().and_then(|pgbench| pgbench.run(clients, seconds.ceil() as u64));
@@ -165,6 +165,9 @@ impl Stage {
             }
             _ => round::run(clients, seconds, |number, bell| self.direct.client(world, number, bell), around).await,
         };
+        if seen.failed > 0 {
+            eprintln!("{}: {} reads refused", contender.name(), seen.failed);
+        }
         let reads = seen.all.len() as f64;
         let statements = if contender.is_direct() { reads } else { (after.statements - before.statements) as f64 };
         let cpu = (after.cpu_nanos - before.cpu_nanos) as f64;

@@ -12,6 +12,8 @@ pub struct Seen {
     pub all: Histogram<u64>,
     /// Of these, answers that came from memory.
     pub hits: Histogram<u64>,
+    /// Questions that were refused; no part of the others.
+    pub failed: u64,
     is_counting: bool,
 }
 
@@ -32,7 +34,7 @@ impl Bell {
 impl Default for Seen {
     fn default() -> Self {
         let histogram = || Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("sound limits");
-        Self { all: histogram(), hits: histogram(), is_counting: false }
+        Self { all: histogram(), hits: histogram(), failed: 0, is_counting: false }
     }
 }
 
@@ -54,6 +56,7 @@ impl Seen {
     pub fn add(&mut self, other: &Self) {
         self.all.add(&other.all).expect("alike");
         self.hits.add(&other.hits).expect("alike");
+        self.failed += other.failed;
     }
 }
 
