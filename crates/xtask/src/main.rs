@@ -29,6 +29,7 @@ cargo x <command>
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
+  scoreboard [args]     the usual ways to cache beside Candor, on real servers, healthy and under faults
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         (Some("sabotage"), []) => sabotage::run(),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
+        (Some("scoreboard"), arguments) => bench::run("scoreboard", arguments),
         (Some("bench"), []) => bench::list(),
         (Some("bench"), [name, arguments @ ..]) => bench::run(name, arguments),
         (None | Some("help" | "--help" | "-h"), _) => {
