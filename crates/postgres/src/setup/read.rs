@@ -6,7 +6,9 @@
 use crate::fault;
 use crate::lsn::Lsn;
 use crate::setup::MARK;
-use crate::setup::facts::{Facts, Key, Listed, Prepared, Publication, Relation, Role, Server, Slot, Table, Triggers};
+use crate::setup::facts::{
+    Facts, Key, Listed, Prepared, Publication, Relation, Role, Server, Slot, Table, Triggers,
+};
 use candor_core::port::SourceError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -194,7 +196,9 @@ async fn publication(
     publication: &str,
     version: i32,
 ) -> Result<Option<Publication>, tokio_postgres::Error> {
-    let Some(row) = client.query_typed_opt(PUBLICATION, &[(&publication, Type::TEXT), (&MARK, Type::TEXT)]).await? else {
+    let Some(row) =
+        client.query_typed_opt(PUBLICATION, &[(&publication, Type::TEXT), (&MARK, Type::TEXT)]).await?
+    else {
         return Ok(None);
     };
     let oid: u32 = row.try_get(0)?;
@@ -225,7 +229,8 @@ async fn relations(
     publication: &str,
     tables: &[String],
 ) -> Result<BTreeMap<String, Option<Table>>, tokio_postgres::Error> {
-    let rows = client.query_typed(RELATIONS, &[(&tables, Type::TEXT_ARRAY), (&publication, Type::TEXT)]).await?;
+    let rows =
+        client.query_typed(RELATIONS, &[(&tables, Type::TEXT_ARRAY), (&publication, Type::TEXT)]).await?;
     let oids = rows.iter().map(|row| row.try_get(2)).collect::<Result<Vec<u32>, _>>()?;
     let mut keys: BTreeMap<u32, Vec<Key>> = BTreeMap::new();
     for row in client.query_typed(KEYS, &[(&oids, Type::OID_ARRAY)]).await? {
@@ -264,9 +269,8 @@ async fn relations(
 
 async fn prepared(client: &Client) -> Result<Vec<Prepared>, tokio_postgres::Error> {
     let rows = client.query_typed(PREPARED, &[]).await?;
-    let one = |row: &Row| {
-        Ok(Prepared { gid: row.try_get(0)?, owner: row.try_get(1)?, age_s: row.try_get(2)? })
-    };
+    let one =
+        |row: &Row| Ok(Prepared { gid: row.try_get(0)?, owner: row.try_get(1)?, age_s: row.try_get(2)? });
     rows.iter().map(one).collect()
 }
 

@@ -120,9 +120,10 @@ async fn a_slot_that_tells_of_transactions_before_they_commit_is_refused_with_th
     world.only_tells(1, ITEM, 1).await;
     world.cluster.psql("COMMIT PREPARED 'one'");
     world.only_tells(2, ITEM, 1).await;
-    candor_testbed::until("somebody says why", || {
-        matches!(world.cache().follower().status(), candor::FeedStatus::Down(why) if why.contains("two_phase"))
-    });
+    candor_testbed::until(
+        "somebody says why",
+        || matches!(world.cache().follower().status(), candor::FeedStatus::Down(why) if why.contains("two_phase")),
+    );
     let status = world.postgres.status(&[item()]).await.expect("asked");
     let found = status.findings.iter().find(|found| found.what.contains("two_phase")).expect("a finding");
     let mend = found.mend.split(';').next().expect("a statement");

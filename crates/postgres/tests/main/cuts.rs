@@ -21,7 +21,7 @@ async fn connections_cut_at_any_byte_lose_nothing_and_prove_nothing_false() {
     let cluster = Cluster::start();
     let proxy = Proxy::to(cluster.address());
     let world = World::through(&proxy, cluster, SCHEMA, &views()).await;
-    for (round, bytes) in (0..4_600).step_by(131).enumerate() {
+    for (round, bytes) in (0..4_600).step_by(211).enumerate() {
         world.followed().await;
         let (key, other) = (1 + round as i64 % 5, 6 + round as i64 % 5);
         world.warm(0, key).await;
@@ -29,7 +29,9 @@ async fn connections_cut_at_any_byte_lose_nothing_and_prove_nothing_false() {
         let truth = 2 + round as i64;
         proxy.cut_after(bytes);
         // Several rows, so that a cut may fall between two of one transaction.
-        world.cluster.psql(&format!("UPDATE item SET price = {truth} WHERE id IN ({key}, {other}, 50, 51, 52)"));
+        world
+            .cluster
+            .psql(&format!("UPDATE item SET price = {truth} WHERE id IN ({key}, {other}, 50, 51, 52)"));
         assert_eq!(world.price(0, key).await, truth, "cut after {bytes} bytes");
         assert_eq!(world.price(0, other).await, truth, "cut after {bytes} bytes");
     }
@@ -54,10 +56,7 @@ async fn a_commit_that_begins_where_a_gap_was_made_is_told() {
     let world = World::through(&proxy, cluster, SCHEMA, &views()).await;
     for attempt in 0..20 {
         let truth = 100 + attempt;
-        proxy.refuse();
-        proxy.cut();
-        let active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'candor'";
-        candor_testbed::until("the slot is free", || world.cluster.psql(active) == "f");
+        cut_off(&world, &proxy);
         // What is prepared has written its rows, and its commit record comes next.
         world.cluster.psql(&format!(
             "BEGIN; UPDATE item SET price = {truth} WHERE id = 1; PREPARE TRANSACTION 'next'"
@@ -65,10 +64,11 @@ async fn a_commit_that_begins_where_a_gap_was_made_is_told() {
         world.cluster.psql("SELECT pg_replication_slot_advance('candor', pg_current_wal_insert_lsn())");
         let end = world.cluster.psql("SELECT pg_current_wal_insert_lsn()");
         proxy.accept();
-        world.until_followed_anew().await;
+        world.followed().await;
         // The gap is made. Now the server is told where to go on.
-        proxy.cut();
-        world.until_followed_anew().await;
+        cut_off(&world, &proxy);
+        proxy.accept();
+        world.followed().await;
         let mut feed = world.postgres.follow().await.expect("followed");
         let confirmed = world.cluster.psql("SELECT confirmed_flush_lsn FROM pg_replication_slots");
         let is_quiet = world.cluster.psql("SELECT pg_current_wal_insert_lsn()") == end && confirmed == end;
@@ -91,16 +91,13 @@ async fn a_commit_that_begins_where_a_gap_was_made_is_told() {
     panic!("somebody wrote into the log in between each time");
 }
 
-impl World {
-    /// Waits until the log is followed again after it was not.
-    async fn until_followed_anew(&self) {
-        let is_down = || !matches!(self.cache().follower().status(), FeedStatus::Following);
-        for _ in 0..20_000 {
-            if is_down() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        self.followed().await;
-    }
+/// Cuts the instance off and waits until it has noticed.
+fn cut_off(world: &World, proxy: &Proxy) {
+    proxy.refuse();
+    proxy.cut();
+    candor_testbed::until("the instance notices", || {
+        matches!(world.cache().follower().status(), FeedStatus::Down(_))
+    });
+    let active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'candor'";
+    candor_testbed::until("the slot is free", || world.cluster.psql(active) == "f");
 }

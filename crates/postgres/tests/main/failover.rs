@@ -45,9 +45,10 @@ async fn a_promoted_standby_is_another_log_and_what_it_never_had_is_forgotten() 
     // The heir has no slot yet; its answers are good all the same, and not kept.
     assert_eq!(world.price(0, 1).await, 1, "the commit is lost");
     world.only_tells(1, 0, 1).await;
-    candor_testbed::until("the log is found to be gone", || {
-        matches!(world.cache().follower().status(), FeedStatus::Down(why) if why.contains("candor setup"))
-    });
+    candor_testbed::until(
+        "the log is found to be gone",
+        || matches!(world.cache().follower().status(), FeedStatus::Down(why) if why.contains("candor setup")),
+    );
     assert!(!world.is_ever_kept(0, 1).await);
     world.postgres.setup(&views()).await.expect("setup");
     world.followed().await;

@@ -33,8 +33,7 @@ impl Instance {
     fn of(test: &str, cluster: &Cluster) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(URL, cluster.url("postgres"));
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("an instance");
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("an instance");
         let lines = BufReader::new(process.stdout.take().expect("its output")).lines();
         let (sender, told) = channel();
         std::thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));

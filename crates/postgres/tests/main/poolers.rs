@@ -34,8 +34,8 @@ async fn fences_beginnings_and_checks_name_no_statement_behind_a_pooler() {
     world.warm(0, 1).await;
     world.postgres.status(&item).await.expect("asked");
     let log = std::fs::read_to_string(world.cluster.socket_dir().join("log")).expect("the server's log");
-    // A statement may begin on the line after the word.
-    let log = log.replace(": \n", ": ");
+    // A statement may begin on the line after the word, which the server indents.
+    let log = log.replace(": \n\t", ": ");
     for ours in OURS {
         let asked: Vec<&str> = log.match_indices(ours).map(|(at, _)| before(&log, at)).collect();
         assert!(!asked.is_empty(), "nobody asked `{ours}`");

@@ -69,9 +69,13 @@ async fn messages_in_the_log_of_whatever_prefix_are_not_changes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_move_and_die_are_noticed_under_every_replica_identity() {
     let world = World::new(Cluster::start(), SCHEMA, &views()).await;
-    for (identity, tells_shelves) in
-        [("FULL", true), ("USING INDEX item_code", true), ("DEFAULT", false), ("FULL", true), ("NOTHING", false)]
-    {
+    for (identity, tells_shelves) in [
+        ("FULL", true),
+        ("USING INDEX item_code", true),
+        ("DEFAULT", false),
+        ("FULL", true),
+        ("NOTHING", false),
+    ] {
         world.cluster.psql(&format!(
             "ALTER TABLE item REPLICA IDENTITY {identity};
              TRUNCATE item;
@@ -105,11 +109,8 @@ async fn a_key_that_is_stored_elsewhere_and_not_sent_again_still_names_its_row()
         ALTER TABLE doc ALTER tag SET STORAGE EXTERNAL;
         INSERT INTO link SELECT i, repeat(i::text, 5000) FROM generate_series(1, 9) AS i;
         INSERT INTO doc SELECT i, repeat(i::text, 5000), 1 FROM generate_series(1, 9) AS i;";
-    let views = [view(
-        "doc",
-        "SELECT d.price FROM link l JOIN doc d ON d.tag = l.tag WHERE l.id = $1",
-        Rows::One,
-    )];
+    let views =
+        [view("doc", "SELECT d.price FROM link l JOIN doc d ON d.tag = l.tag WHERE l.id = $1", Rows::One)];
     let world = World::new(Cluster::start(), schema, &views).await;
     for identity in ["FULL", "DEFAULT"] {
         world.cluster.psql(&format!("ALTER TABLE doc REPLICA IDENTITY {identity}; UPDATE doc SET price = 1"));

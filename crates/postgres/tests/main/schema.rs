@@ -61,7 +61,8 @@ async fn a_function_that_is_replaced_changes_the_answers_computed_with_it() {
              AS 'SELECT price + {more}'"
         )
     };
-    let gross = view("gross", "SELECT id, shop.gross(price) AS price FROM shop.item WHERE id = $1", Rows::One);
+    let gross =
+        view("gross", "SELECT id, shop.gross(price) AS price FROM shop.item WHERE id = $1", Rows::One);
     let world = World::new(cluster, &function(10), &[gross]).await;
     changes(&world, &function(20), 21, "UPDATE shop.item SET price = 2 WHERE id = 1", 22).await;
 }

@@ -25,9 +25,10 @@ async fn a_second_instance_on_the_same_slot_answers_from_the_source_and_disturbs
     let refused = second.follow().await.err().expect("the slot is taken");
     assert!(refused.message.contains("a slot of its own") || refused.message.contains("not followed yet"));
     let second = World::beside(cluster, second, &views()).await;
-    candor_testbed::until("the second one says why", || {
-        matches!(second.cache().follower().status(), FeedStatus::Down(why) if why.contains("a slot of its own"))
-    });
+    candor_testbed::until(
+        "the second one says why",
+        || matches!(second.cache().follower().status(), FeedStatus::Down(why) if why.contains("a slot of its own")),
+    );
     for truth in 2..6 {
         first.cluster.psql(&format!("UPDATE item SET price = {truth} WHERE id = 1"));
         assert_eq!(second.price(0, 1).await, truth);
@@ -59,9 +60,10 @@ async fn a_slot_that_the_server_gave_up_voids_every_proof_until_setup_makes_anot
     });
     proxy.accept();
     assert_eq!(world.price(0, 1).await, 2);
-    candor_testbed::until("somebody says why", || {
-        matches!(world.cache().follower().status(), FeedStatus::Down(why) if why.contains("candor setup"))
-    });
+    candor_testbed::until(
+        "somebody says why",
+        || matches!(world.cache().follower().status(), FeedStatus::Down(why) if why.contains("candor setup")),
+    );
     world.only_tells(2, 0, 1).await;
     assert!(!world.is_ever_kept(0, 1).await);
     world.postgres.setup(&views()).await.expect("setup");

@@ -73,7 +73,11 @@ impl World {
     }
 
     /// Follows what was set up before.
-    pub(crate) async fn over(cluster: impl Into<Arc<Cluster>>, postgres: Postgres, views: &[ViewQuery]) -> Self {
+    pub(crate) async fn over(
+        cluster: impl Into<Arc<Cluster>>,
+        postgres: Postgres,
+        views: &[ViewQuery],
+    ) -> Self {
         let world = Self::beside(cluster, postgres, views).await;
         world.followed().await;
         world

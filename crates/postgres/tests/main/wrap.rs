@@ -14,10 +14,8 @@ fn views() -> [ViewQuery; 1] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cache_works_on_while_transaction_ids_wrap_around() {
-    let cluster = Cluster::builder()
-        .setting("autovacuum", "off")
-        .setting("max_prepared_transactions", "5")
-        .start();
+    let cluster =
+        Cluster::builder().setting("autovacuum", "off").setting("max_prepared_transactions", "5").start();
     cluster.stop(Mode::Fast);
     cluster.number_transactions_from(3, u32::MAX - 120);
     cluster.start_again();
@@ -26,7 +24,8 @@ async fn the_cache_works_on_while_transaction_ids_wrap_around() {
     world.warm(0, 50).await;
     world.warm(0, 99).await;
     let epoch = || -> u64 {
-        world.cluster.psql("SELECT pg_snapshot_xmax(pg_current_snapshot())").parse::<u64>().expect("an id") >> 32
+        world.cluster.psql("SELECT pg_snapshot_xmax(pg_current_snapshot())").parse::<u64>().expect("an id")
+            >> 32
     };
     assert_eq!(epoch(), 3);
     let mut truth = 1;
