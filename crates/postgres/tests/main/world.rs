@@ -160,6 +160,12 @@ impl World {
     /// Reads strong for a while, failures included, and holds every price against the truth. Proofs come and go
     /// meanwhile; an answer may be late and never false.
     pub(crate) async fn only_tells(&self, truth: i64, view: usize, key: i64) {
+        let answered = self.tells_nothing_but(truth, view, key).await;
+        assert!(answered > 0, "no answer at all: {:?}", self.cache.follower().status());
+    }
+
+    /// As [`World::only_tells`], where no answer at all is as good. Gives how many there were.
+    pub(crate) async fn tells_nothing_but(&self, truth: i64, view: usize, key: i64) -> u32 {
         let mut answered = 0;
         for _ in 0..40 {
             if let Ok(answer) = self.try_read(Level::Strong, view, key).await {
@@ -169,7 +175,7 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(answered > 0, "no answer at all: {:?}", self.cache.follower().status());
+        answered
     }
 
     /// Whether a strong read comes from memory.
