@@ -10,6 +10,7 @@ use crate::setup::{self, Facts, Needs};
 use candor_core::port::SourceError;
 use std::time::Duration;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 /// The state of a server, as far as Candor needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,10 +107,11 @@ pub(crate) async fn retained_bytes(client: &Client, slot: &str) -> Result<Option
     const SQL: &str = "SELECT greatest(0, (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
         ELSE pg_current_wal_lsn() END) - restart_lsn)::int8 FROM pg_replication_slots WHERE slot_name = $1";
     let doing = "asking how much log the slot keeps";
-    let row = tokio::time::timeout(Duration::from_secs(2), client.query_opt(SQL, &[&slot]))
-        .await
-        .map_err(|_| SourceError::slow(format!("{doing}: no answer within 2 s")))?
-        .map_err(|error| fault::of(doing, &error))?;
+    let row =
+        tokio::time::timeout(Duration::from_secs(2), client.query_typed_opt(SQL, &[(&slot, Type::TEXT)]))
+            .await
+            .map_err(|_| SourceError::slow(format!("{doing}: no answer within 2 s")))?
+            .map_err(|error| fault::of(doing, &error))?;
     let bytes = row.map(|row| row.try_get::<_, Option<i64>>(0)).transpose();
     let bytes = bytes.map_err(|error| fault::of(doing, &error))?.flatten();
     Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()))
