@@ -16,7 +16,6 @@ use candor::{
 };
 use candor_core::{Demand, Derived, ProofKind, SessionToken, Tag};
 use candor_sqlite::{Sqlite, Trimmed};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,15 +180,9 @@ impl Service {
             let answers = view.cache.snapshot(keys, Demanded(demand), loader).await;
             return answers.map_err(AskError::of_all);
         }
-        // No more at a time than the source takes: one request must not fill the queue that all share.
-        let at_once = self.source_of(view).limits.in_flight.max(1);
-        let reads = keys.iter().enumerate().map(|(at, key)| {
-            let read = self.read(view, key, demand.clone());
-            async move { read.await.map_err(|error| AskError::Failed { at: Some(at), error }) }
-        });
-        // Gathered first, so that the stream owns plain futures.
-        let reads: Vec<_> = reads.collect();
-        stream::iter(reads).buffered(at_once).try_collect().await
+        let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
+        let answers = view.cache.read_many(keys, Demanded(demand), loader).await;
+        answers.map_err(|failed| AskError::Failed { at: Some(failed.at), error: failed.error })
     }
 
     /// The token for everything visible at the source now.
