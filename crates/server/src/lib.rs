@@ -36,6 +36,7 @@ mod load;
 mod metrics;
 pub mod service;
 pub mod session;
+mod upkeep;
 
 pub use ask::{AskError, NotOffered, session_of};
 pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
