@@ -127,9 +127,15 @@ async fn keys_in_flight_are_joined_only_if_the_level_allows() {
             let (cache, asked) = (bench.cache.clone(), loader.clone());
             tokio::spawn(async move {
                 let answers = if is_strong {
-                    cache.read_many(&keys, Strong, asked).await.map(|a| a.into_iter().map(|a| a.receipt()).collect())
+                    cache
+                        .read_many(&keys, Strong, asked)
+                        .await
+                        .map(|a| a.into_iter().map(|a| a.receipt()).collect())
                 } else {
-                    cache.read_many(&keys, Any, asked).await.map(|a| a.into_iter().map(|a| a.receipt()).collect())
+                    cache
+                        .read_many(&keys, Any, asked)
+                        .await
+                        .map(|a| a.into_iter().map(|a| a.receipt()).collect())
                 };
                 let receipts: Vec<candor::Receipt> = answers.unwrap();
                 receipts
@@ -145,7 +151,11 @@ async fn keys_in_flight_are_joined_only_if_the_level_allows() {
         let second = second.await.unwrap();
         assert_eq!((second[0].origin, second[1].origin), (origin, Origin::Source), "strong: {is_strong}");
         let loads = loader.loads();
-        assert_eq!(loads.iter().filter(|keys| keys.contains(&2)).count(), 1 + usize::from(is_strong), "{loads:?}");
+        assert_eq!(
+            loads.iter().filter(|keys| keys.contains(&2)).count(),
+            1 + usize::from(is_strong),
+            "{loads:?}"
+        );
     }
 }
 

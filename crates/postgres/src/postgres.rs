@@ -272,8 +272,9 @@ impl Postgres {
 
 impl Inner {
     fn log(&self) -> &Arc<LogTask> {
-        self.log
-            .get_or_init(|| LogTask::start(&self.options.direct(), Arc::clone(&self.facets), Arc::clone(&self.views)))
+        self.log.get_or_init(|| {
+            LogTask::start(&self.options.direct(), Arc::clone(&self.facets), Arc::clone(&self.views))
+        })
     }
 
     async fn fill(&self, view: ViewHandle, keys: Arc<[Box<[KeyValue]>]>) -> Result<Fill, SourceError> {

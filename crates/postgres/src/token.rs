@@ -71,7 +71,8 @@ fn database_of(digits: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = "pg1.7350000000000000001.0000000A.1700000000000001.1700000000000002.23456789.73686f70";
+    const WHOLE: &str =
+        "pg1.7350000000000000001.0000000A.1700000000000001.1700000000000002.23456789.73686f70";
 
     #[test]
     fn a_token_of_sql_names_the_log_its_parts_name() {

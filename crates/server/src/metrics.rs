@@ -178,7 +178,8 @@ impl Scrape {
 
     /// Views whose source was not there at the start.
     fn awaited(&self, encoder: &mut DescriptorEncoder<'_>) -> Written {
-        let help = "1 while the view's source has not been asked about it, which it is once its log is followed";
+        let help =
+            "1 while the view's source has not been asked about it, which it is once its log is followed";
         let mut family = encoder.encode_descriptor("view_awaited", help, None, MetricType::Gauge)?;
         for view in self.service.views() {
             gauge(&mut family, &[("view", view.name())], f64::from(u8::from(view.is_awaited())))?;

@@ -18,8 +18,8 @@ use candor::{
 use candor_core::{Demand, Derived, ProofKind, SessionToken, Tag};
 use candor_postgres::SlotFigures;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 

@@ -34,7 +34,9 @@ pub enum SessionRefusal {
     )]
     FromSql,
     /// One by SQL that no database wrote.
-    #[error("the session token is not as PostgreSQL writes it: {0}; run the statement of docs/postgres.md after the commit")]
+    #[error(
+        "the session token is not as PostgreSQL writes it: {0}; run the statement of docs/postgres.md after the commit"
+    )]
     Sql(String),
 }
 

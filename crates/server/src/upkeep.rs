@@ -48,9 +48,10 @@ pub(crate) fn begin(
             }
             _ => {}
         }
-        let awaited = views.iter().filter(|view| view.source == at).filter_map(|view| {
-            Some((view.declaration.query.clone(), Arc::clone(view.learned.as_ref()?)))
-        });
+        let awaited = views
+            .iter()
+            .filter(|view| view.source == at)
+            .filter_map(|view| Some((view.declaration.query.clone(), Arc::clone(view.learned.as_ref()?))));
         let awaited: Vec<Awaited> = awaited.collect();
         if !awaited.is_empty() {
             let (database, cache) = (source.database.clone(), source.cache.clone());

@@ -110,9 +110,7 @@ impl Dress {
         let session = session_of(demand, answers);
         if !session.is_empty() {
             // Tokens are base64url, which needs no escapes.
-            body.extend_from_slice(
-                format!(",\"session\":\"{}\"", self.sessions.write(&session)).as_bytes(),
-            );
+            body.extend_from_slice(format!(",\"session\":\"{}\"", self.sessions.write(&session)).as_bytes());
         }
         body.push(b'}');
         let mut response = json(StatusCode::OK, body.into());

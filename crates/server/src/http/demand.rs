@@ -227,16 +227,19 @@ mod tests {
     #[test]
     fn several_keys_may_be_asked_to_hold_together_and_the_body_goes_first() {
         let map = headers(&[(CONSISTENCY_HEADER, "any")]);
-        let asked = |consistency| many(consistency, None, &map, &contract(false), &Sessions::default()).unwrap();
+        let asked =
+            |consistency| many(consistency, None, &map, &contract(false), &Sessions::default()).unwrap();
         assert_eq!(asked(None), ManyDemand { each: Level::Any.into(), is_snapshot: false });
         assert_eq!(asked(Some("strong")), ManyDemand { each: Level::Strong.into(), is_snapshot: false });
         let default = Level::Bounded(Duration::from_secs(2));
         assert_eq!(asked(Some("snapshot")), ManyDemand { each: default.into(), is_snapshot: true });
-        let critical = many(Some("snapshot"), None, &HeaderMap::new(), &contract(true), &Sessions::default()).unwrap();
+        let critical =
+            many(Some("snapshot"), None, &HeaderMap::new(), &contract(true), &Sessions::default()).unwrap();
         assert_eq!(critical, ManyDemand { each: Level::Strong.into(), is_snapshot: true });
         let text = token().encode(None);
         let with_token =
-            many(Some("session"), Some(&text), &HeaderMap::new(), &contract(false), &Sessions::default()).unwrap();
+            many(Some("session"), Some(&text), &HeaderMap::new(), &contract(false), &Sessions::default())
+                .unwrap();
         assert_eq!(with_token.each.token, Some(token()));
     }
 }

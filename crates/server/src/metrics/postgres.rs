@@ -21,9 +21,11 @@ const SLOT: [(&str, &str, OfSlot); 4] = [
     ("slot_unconfirmed_bytes", "Bytes written at the server since the position acknowledged to it", |slot| {
         slot.unconfirmed_bytes.map(|bytes| bytes as f64)
     }),
-    ("slot_safe_bytes", "Bytes that may still be written before the slot is in danger, where there is a limit", |slot| {
-        slot.safe_bytes.map(|bytes| bytes as f64)
-    }),
+    (
+        "slot_safe_bytes",
+        "Bytes that may still be written before the slot is in danger, where there is a limit",
+        |slot| slot.safe_bytes.map(|bytes| bytes as f64),
+    ),
     ("slot_read", "1 while somebody reads the slot, 0 while it only keeps", |slot| {
         Some(f64::from(u8::from(slot.is_read)))
     }),

@@ -19,10 +19,7 @@ fn a_hundred_keys_that_memory_lacks_are_one_statement_at_every_level() {
     for (at, level) in ["any", "bounded=1s", "session", "strong", "snapshot"].into_iter().enumerate() {
         // Keys that nobody has read yet; of the last ones there is no row.
         let keys: Vec<String> = (0..100).map(|n| format!("[{}]", 1 + at * 45 + n)).collect();
-        let body = format!(
-            r#"{{"keys":[{}],"consistency":"{level}","session":"{token}"}}"#,
-            keys.join(",")
-        );
+        let body = format!(r#"{{"keys":[{}],"consistency":"{level}","session":"{token}"}}"#, keys.join(","));
         // The pool's first connection asks more than the later ones.
         world.at("strong", "/v1/views/user/900");
         let before = calls(&cluster);
@@ -37,8 +34,13 @@ fn a_hundred_keys_that_memory_lacks_are_one_statement_at_every_level() {
             assert_eq!(answer["value"]["name"], value, "{level}: {answer}");
             assert_eq!(answer["receipt"]["proof"], "log", "{level}: {answer}");
         }
-        let from: Vec<&str> = answers.iter().map(|answer| answer["receipt"]["from"].as_str().unwrap()).collect();
-        assert_eq!(from.iter().filter(|from| **from == "source").count(), if at == 0 { 100 } else { 45 }, "{level}");
+        let from: Vec<&str> =
+            answers.iter().map(|answer| answer["receipt"]["from"].as_str().unwrap()).collect();
+        assert_eq!(
+            from.iter().filter(|from| **from == "source").count(),
+            if at == 0 { 100 } else { 45 },
+            "{level}"
+        );
         assert_eq!(calls(&cluster) - before, 1, "{level}");
         let again = world.post("/v1/views/user", &body);
         assert_eq!((again.status, calls(&cluster) - before), (200, 1), "{level}: memory has them now");

@@ -39,7 +39,10 @@ fn every_level_keeps_its_promise_while_others_write() {
     world.at("strong", "/v1/views/user/x").is_problem(400, "bad-key");
     world.at("strong", "/v1/views/nothing/1").is_problem(404, "unknown-view");
     let pair = world.post("/v1/views/user", r#"{"keys":[[777],[2]],"consistency":"snapshot"}"#).json();
-    assert_eq!(pair["answers"][0]["receipt"]["position"], pair["answers"][1]["receipt"]["position"], "{pair}");
+    assert_eq!(
+        pair["answers"][0]["receipt"]["position"], pair["answers"][1]["receipt"]["position"],
+        "{pair}"
+    );
 }
 
 #[test]

@@ -41,7 +41,12 @@ fn a_writer_without_candor_reads_its_own_write_by_the_statement_of_the_page() {
         let own = read(&world, "session", &token, "/v1/views/user/1");
         assert_eq!(own.json()["name"], *name, "{}", own.receipt());
         let next = read(&world, "session", own.session(), "/v1/views/user/1");
-        assert_eq!(next.json()["name"], *name, "the token that is given back is Candor's own: {}", own.session());
+        assert_eq!(
+            next.json()["name"],
+            *name,
+            "the token that is given back is Candor's own: {}",
+            own.session()
+        );
         let body = format!(r#"{{"keys":[[1],[2]],"consistency":"session","session":"{token}"}}"#);
         assert_eq!(world.post("/v1/views/user", &body).json()["answers"][0]["value"]["name"], *name);
     }
@@ -97,7 +102,9 @@ fn a_token_that_nothing_stands_behind_proves_nothing_and_holds_nobody_up() {
     for foreign in [bend(1, "7"), bend(2, "000000FF"), bend(3, "1"), bend(4, "1"), token(&cluster, "other")] {
         read(&world, "session", &foreign, "/v1/views/user/1").is_problem(409, "lost-session");
     }
-    for garbage in ["pg1", "pg1.", &whole[..whole.len() - 1], &bend(5, "1e9"), &bend(5, "-1"), "pg2.1.2.3.4.5.6"] {
+    for garbage in
+        ["pg1", "pg1.", &whole[..whole.len() - 1], &bend(5, "1e9"), &bend(5, "-1"), "pg2.1.2.3.4.5.6"]
+    {
         let refused = read(&world, "any", garbage, "/v1/views/user/1");
         refused.is_problem(400, "bad-session");
     }
