@@ -102,6 +102,7 @@ pub use life::{EntryFacts, Happened, Happening, Life};
 pub use limit::Limits;
 pub use load::{Load, LoadContext, Loaded};
 pub use many::{LoadMany, ManyLoaded};
+pub use read::ManyError;
 pub use reading::Reading;
 pub use seams::World;
 pub use typed::{TypedView, ViewAt};

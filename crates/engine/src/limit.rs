@@ -88,6 +88,11 @@ impl Limiter {
         Arc::new(Self { limits, world, state: Mutex::new(state) })
     }
 
+    /// Loads the source sees at once, at most.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.limits.in_flight.max(1)
+    }
+
     /// Loads running and waiting.
     pub(crate) fn occupancy(&self) -> (usize, usize) {
         let state = self.state.lock();

@@ -19,6 +19,7 @@ use candor::{Cache, FollowOptions, KnownLogs, Limits, Memory, World};
 use candor_core::port::Fault;
 use candor_core::{Derived, Finding, ProofKind, Severity, TaggedBy};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The mend of everything that only setup can bring about.
 const SETUP: &str = "run `candor setup`";
@@ -216,6 +217,7 @@ impl Prepared {
                 poll: declared.feed.poll,
                 world: world.clone(),
                 database: prepared.database,
+                slot: watch::Sender::new(None),
             });
         }
         let mut views = Vec::new();
@@ -238,7 +240,7 @@ impl Prepared {
                 loader: Arc::new(loader),
                 declaration: declared.clone(),
                 derived: prepared.derived,
-                is_awaited: prepared.is_awaited,
+                learned: prepared.is_awaited.then(Arc::default),
             });
         }
         Ok(Service::new(world, memory, sources, views))

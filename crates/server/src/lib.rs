@@ -18,6 +18,7 @@
 //! * [`ask`]: what every door says alike of what it is asked: refusals, failures, the session of several answers.
 //! * [`mod@http`]: the HTTP door: what is read from a request and written into a response, as pure functions; the
 //!   routes; and the accept loop with its limits.
+//! * [`session`]: session tokens as the doors read and write them.
 //! * `metrics`: counters of the engine and the doors, rendered for Prometheus.
 //!
 //! Order in a request, which the routes keep: who is asking ([`http::Gate`]), whether they may
@@ -34,6 +35,8 @@ mod invalidate;
 mod load;
 mod metrics;
 pub mod service;
+pub mod session;
+mod upkeep;
 
 pub use ask::{AskError, NotOffered, session_of};
 pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
@@ -44,6 +47,7 @@ pub use http::Gate;
 pub use http::listener::{ListenError, Listener};
 pub use invalidate::TagName;
 pub use service::{FeedHealth, ServedAnswer, ServedSource, ServedView, Service, Unready};
+pub use session::Sessions;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -243,6 +243,22 @@ fn slot(facts: &Facts, findings: &mut Vec<Finding>) {
         ));
     } else {
         used(slot, &named, &drop, kept, findings);
+        filling(slot, &named, kept, findings);
+    }
+}
+
+/// Before it is too late: more than half of what the server may keep for the slot is kept already.
+fn filling(slot: &Slot, named: &str, kept: u64, findings: &mut Vec<Finding>) {
+    let Some(left) = slot.safe_bytes.and_then(|left| u64::try_from(left).ok()) else { return };
+    if kept >= RETAINED_NOTABLE.min(left) && kept > left {
+        findings.push(risk(
+            format!(
+                "slot {named} has used more than half of what may be kept for it: {} wait, and after {} more it is lost",
+                bytes(kept),
+                bytes(left)
+            ),
+            "see that Candor runs and follows the log; or raise max_slot_wal_keep_size, if the disk has room",
+        ));
     }
 }
 

@@ -41,7 +41,7 @@ impl Door {
         figures: Arc<DoorFigures>,
     ) -> Self {
         let dress = Dress {
-            secret: settings.session_secret.clone(),
+            sessions: settings.sessions(),
             is_authenticating: gate.is_authenticating(),
             subject_header: settings.auth.as_ref().and_then(|auth| auth.subject_header.clone()),
         };
@@ -126,7 +126,7 @@ impl Door {
         let view = self.readable(&caller, &asked.view)?;
         let key = view.key(&asked.parts, caller.subject())?;
         let contract = view.cache().view().contract();
-        let demand = demand::one(headers, contract, self.dress.secret.as_ref())?;
+        let demand = demand::one(headers, contract, &self.dress.sessions)?;
         match self.service.read(view, &key, demand.clone()).await {
             Ok(answer) => Ok(self.dress.one(view, &demand, &answer, headers)),
             Err(error) => Err(failure::of_read(view, self.service.source_of(view), &error)),
@@ -153,7 +153,7 @@ impl Door {
         }
         let contract = view.cache().view().contract();
         let (level, token) = (asked.consistency.as_deref(), asked.session.as_deref());
-        let demand = demand::many(level, token, &headers, contract, self.dress.secret.as_ref())?;
+        let demand = demand::many(level, token, &headers, contract, &self.dress.sessions)?;
         let keys = asked
             .keys
             .iter()

@@ -8,6 +8,7 @@ mod limits;
 mod many;
 mod metrics;
 mod outages;
+mod postgres;
 mod reading;
 mod refusals;
 mod sessions;
