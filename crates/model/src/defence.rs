@@ -29,7 +29,7 @@ pub enum Variant {
     SecondTierTrusted,
     /// A read takes the answer of any flight, whenever that began.
     AnyFlightJoined,
-    /// The moment of a fence is noted when its answer is back.
+    /// The moment of a fence is noted when the watermark has reached it.
     MomentNotedLate,
     /// A fence is the position up to which the log is durable.
     FenceOfDurableLog,
@@ -69,7 +69,7 @@ impl Variant {
             Self::StandbyMomentBelieved => "a standby's answer said to reflect the moment it was asked for",
             Self::SecondTierTrusted => "the second tier trusted",
             Self::AnyFlightJoined => "any flight joined",
-            Self::MomentNotedLate => "a fence's moment noted when its answer is back",
+            Self::MomentNotedLate => "a fence's moment noted when it is reached, not when it is asked for",
             Self::FenceOfDurableLog => "fences at the durable position",
             Self::PiecesApart => "pieces of a snapshot each current by itself",
         }

@@ -203,7 +203,9 @@ impl Instance {
             };
             let books = Books::open(protocol, source, self);
             let before = books.sight().and_then(|sight| sight.proven_until);
-            let moment = Moment::from_nanos(u64::from(fence.asked_at));
+            let is_late = protocol.variant == Variant::MomentNotedLate;
+            let noted = if is_late { source.now() } else { fence.asked_at };
+            let moment = Moment::from_nanos(u64::from(noted));
             if !books.ledger().prove(moment, protocol.position(number, at)) {
                 self.fences.push(fence);
                 continue;
@@ -211,7 +213,7 @@ impl Instance {
             if before.is_some_and(|before| before >= moment) {
                 continue;
             }
-            let proven = Told::Proven(fence.asked_at);
+            let proven = Told::Proven(noted);
             match self.told.last_mut() {
                 Some(last @ Told::Proven(_)) => *last = proven,
                 _ => self.told.push(proven),

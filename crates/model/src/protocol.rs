@@ -335,9 +335,6 @@ impl Model for Protocol {
                 let durable_only = self.variant == Variant::FenceOfDurableLog;
                 let at = if durable_only { history.durable } else { history.end() };
                 fence.answer = Some((source.epoch(), at));
-                if self.variant == Variant::MomentNotedLate {
-                    fence.asked_at = source.now();
-                }
                 instances[usize::from(number)].absorb(self, source);
             }
             Step::BeginFlight(number, key) => {

@@ -4,6 +4,7 @@
 //! it. So there is not one world but several, each with one group of dangers in it and nothing that does not concern
 //! them.
 
+use crate::defence::Variant;
 use crate::set::Set;
 
 /// One transaction.
@@ -144,8 +145,8 @@ impl Size {
                 breaks_max: 1,
                 ..Self::plain(
                     "crash",
-                    "an asynchronous writer and another, and a crash that may lose what was seen",
-                    vec![lazy(A), sync(A)],
+                    "an asynchronous writer, and a crash that may lose what was seen",
+                    vec![lazy(A)],
                     vec![strong],
                 )
             },
@@ -202,5 +203,102 @@ impl Size {
                 )
             },
         ]
+    }
+
+    /// The larger worlds, for whoever has the time.
+    pub fn large() -> Vec<Self> {
+        let strong = read(0, A, Level::Strong);
+        vec![
+            Self {
+                fills_max: 2,
+                fences_max: 2,
+                ..Self::plain(
+                    "races-more",
+                    "as `races`, with two fills, two fences and a second, bounded read",
+                    vec![sync(A), lazy(A)],
+                    vec![strong, read(0, A, Level::Bounded(1))],
+                )
+            },
+            Self {
+                breaks_max: 1,
+                ..Self::plain(
+                    "crash-more",
+                    "as `crash`, with a second writer whose commit takes a position that was given before",
+                    vec![lazy(A), sync(A)],
+                    vec![strong],
+                )
+            },
+            Self {
+                standby: true,
+                breaks_max: 1,
+                ..Self::plain(
+                    "standby-more",
+                    "as `standby`, with a second, asynchronous writer",
+                    vec![sync(A), lazy(A)],
+                    vec![strong],
+                )
+            },
+            Self {
+                relay: true,
+                breaks_max: 1,
+                proves_on: true,
+                ..Self::plain(
+                    "relay-crash",
+                    "a relay, and a crash after which the old leader goes on",
+                    vec![lazy(A)],
+                    vec![strong],
+                )
+            },
+            Self {
+                second_tier: true,
+                proves_on: true,
+                instances: 2,
+                ..Self::plain(
+                    "second-tier-more",
+                    "as `second-tier`, with two writers",
+                    vec![sync(A), sync(A)],
+                    vec![read(1, A, Level::Strong)],
+                )
+            },
+            Self {
+                remembered: 1,
+                keys: 2,
+                ..Self::plain(
+                    "forgetful",
+                    "two keys in one shard of a ledger that remembers a single change",
+                    vec![sync(A), sync(B)],
+                    vec![strong],
+                )
+            },
+            Self {
+                keys: 2,
+                fills_max: 2,
+                ..Self::plain(
+                    "snapshot-more",
+                    "as `snapshot`, with a second writer of one of the keys",
+                    vec![sync(A.or(B)), sync(B)],
+                    vec![read(0, A.or(B), Level::Snapshot)],
+                )
+            },
+        ]
+    }
+
+    /// A world in which a missing defence shows.
+    pub fn that_shows(variant: Variant) -> Self {
+        let name = match variant {
+            Variant::Ours
+            | Variant::Lease
+            | Variant::LogPosition
+            | Variant::JudgedOnceOnly
+            | Variant::AnyFlightJoined
+            | Variant::MomentNotedLate
+            | Variant::FenceOfDurableLog => 0,
+            Variant::EpochIgnored => 2,
+            Variant::StandbySnapshotBelieved | Variant::StandbyMomentBelieved => 3,
+            Variant::GapIgnored | Variant::GapNotSettled => 4,
+            Variant::SecondTierTrusted => 5,
+            Variant::PiecesApart => 7,
+        };
+        Self::small().swap_remove(name)
     }
 }

@@ -1,14 +1,23 @@
-//! Draft.
-use candor_model::*;
-use stateright::{Checker, Model};
+//! The small worlds: ours is clean in every state of them, and the search finds out each variant.
+
+use candor_model::{Size, Variant, exhaust, refute};
+
 #[test]
-fn ours() {
+fn no_interleaving_of_a_small_world_yields_a_false_answer() {
     for size in Size::small() {
         let name = size.name;
-        if std::env::var("ONLY").is_ok_and(|only| only != name) { continue }
-        let t = std::time::Instant::now();
-        let c = Protocol { size, variant: Variant::Ours }.checker().threads(2).timeout(std::time::Duration::from_secs(30)).spawn_dfs().join();
-        println!("{name}: {} unique, {} gen, depth {}, {:?}", c.unique_state_count(), c.state_count(), c.max_depth(), t.elapsed());
-        for (k, p) in c.discoveries() { println!("   {k}: {}", p.into_actions().len()); }
+        let found = exhaust(size, Variant::Ours, 2);
+        println!("{name}: {} states, {} steps, depth {}", found.states, found.steps, found.depth);
+        assert!(found.broken.is_empty(), "{name}: {}", found.broken[0].1);
+        assert!(found.never.is_empty(), "{name} proves nothing: never {:?}", found.never);
+    }
+}
+
+#[test]
+fn the_search_finds_out_every_rule_that_is_unsound_and_every_defence_that_is_missing() {
+    for variant in Variant::BROKEN {
+        let found = refute(Size::that_shows(variant), variant);
+        let found = found.unwrap_or_else(|| panic!("nobody notices: {}", variant.words()));
+        println!("\n{}: {}\n{}", variant.words(), found.property, found.history);
     }
 }
