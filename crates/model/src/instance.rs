@@ -8,9 +8,7 @@ use crate::defence::Variant;
 use crate::protocol::Protocol;
 use crate::set::Set;
 use crate::source::{Basis, FIRST, Seen, Source, epoch, tag};
-use candor_core::{
-    Applied, Entry, EntryParts, Ledger, LedgerSize, Moment, Position, Sight, Stamp, Verdict,
-};
+use candor_core::{Applied, Entry, EntryParts, Ledger, LedgerSize, Moment, Position, Sight, Stamp, Verdict};
 use std::cell::OnceCell;
 use std::time::Duration;
 
@@ -150,7 +148,8 @@ impl Instance {
             debug_assert_eq!(again(), sight, "told the same in fewer words: {:?}", self.told);
             applied
         };
-        if matches!(applied, Applied::Gap { .. } | Applied::NewEpoch) && protocol.variant != Variant::GapNotSettled
+        if matches!(applied, Applied::Gap { .. } | Applied::NewEpoch)
+            && protocol.variant != Variant::GapNotSettled
         {
             self.unsettled = None;
             self.flights.iter_mut().for_each(|flight| flight.is_settled = false);
@@ -166,7 +165,10 @@ impl Instance {
             for key in changed.iter() {
                 self.memory[usize::from(key)] = None;
             }
-            self.flights.iter_mut().filter(|flight| changed.has(flight.key)).for_each(|flight| flight.is_leased = false);
+            self.flights
+                .iter_mut()
+                .filter(|flight| changed.has(flight.key))
+                .for_each(|flight| flight.is_leased = false);
         }
         self.absorb(protocol, source);
         applied
@@ -355,7 +357,8 @@ impl<'a> Books<'a> {
             Told::Link(link) if link.epoch == reached_epoch => Some(link),
             _ => None,
         });
-        let known = links.flat_map(|link| self.source.histories[usize::from(link.epoch)].between(link.from, link.at));
+        let known =
+            links.flat_map(|link| self.source.histories[usize::from(link.epoch)].between(link.from, link.at));
         let unseen = known.filter(|(_, commit)| !sees(commit.xid)).map(|(at, _)| at - 1).min();
         unseen.unwrap_or(watermark)
     }

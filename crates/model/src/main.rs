@@ -2,7 +2,10 @@
 //!
 //! `--full` takes the larger worlds too. Arguments that name worlds limit both to them.
 
-#![expect(clippy::print_stdout, reason = "a command-line program for developers; printing is its whole output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line program for developers; printing is its whole output"
+)]
 
 use candor_model::{Size, Variant, exhaust, refute};
 use std::process::ExitCode;

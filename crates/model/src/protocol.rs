@@ -87,9 +87,13 @@ impl Protocol {
         let source = &state.source;
         for transaction in 0..self.size.writers.len() as u8 {
             match source.phases[usize::from(transaction)] {
-                Phase::Idle if source.may_write(&self.size, transaction) => steps.push(Step::Write(transaction)),
+                Phase::Idle if source.may_write(&self.size, transaction) => {
+                    steps.push(Step::Write(transaction))
+                }
                 Phase::Writing => steps.push(Step::Log(transaction)),
-                Phase::Logged if source.may_show(&self.size, transaction) => steps.push(Step::Show(transaction)),
+                Phase::Logged if source.may_show(&self.size, transaction) => {
+                    steps.push(Step::Show(transaction))
+                }
                 Phase::Visible if self.size.is_awaited(transaction) => {
                     steps.push(Step::Acknowledge(transaction));
                 }
@@ -268,7 +272,9 @@ impl Protocol {
 impl Size {
     /// The transactions that change this key.
     pub(crate) fn writers_of(&self, key: u8) -> Set {
-        Set::of((0..self.writers.len() as u8).filter(|writer| self.writers[usize::from(*writer)].keys.has(key)))
+        Set::of(
+            (0..self.writers.len() as u8).filter(|writer| self.writers[usize::from(*writer)].keys.has(key)),
+        )
     }
 
     /// Whether it makes a difference when a commit becomes durable.
@@ -303,7 +309,8 @@ impl Model for Protocol {
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
         // What comes after the last answer concerns no reader.
-        if state.falsehood.is_some() || state.reads.iter().all(|read| matches!(read, Stage::Answered { .. })) {
+        if state.falsehood.is_some() || state.reads.iter().all(|read| matches!(read, Stage::Answered { .. }))
+        {
             return;
         }
         self.source_steps(state, steps);
@@ -311,7 +318,9 @@ impl Model for Protocol {
             self.feed_steps(state, number, steps);
             self.instance_steps(state, number, steps);
         }
-        steps.extend((0..self.size.reads.len() as u8).filter(|read| self.may_begin(state, *read)).map(Step::Begin));
+        steps.extend(
+            (0..self.size.reads.len() as u8).filter(|read| self.may_begin(state, *read)).map(Step::Begin),
+        );
     }
 
     fn next_state(&self, last: &State, step: Step) -> Option<State> {
@@ -386,15 +395,17 @@ impl Model for Protocol {
         })];
         if self.size.has(Level::Strong.number()) {
             properties.push(Property::always(STRONG, |_, state| !is_false(state, 0)));
-            properties.push(Property::sometimes("a strong read is answered from memory", |protocol, state| {
-                protocol.is_answered_from_memory(state, 0)
-            }));
+            properties
+                .push(Property::sometimes("a strong read is answered from memory", |protocol, state| {
+                    protocol.is_answered_from_memory(state, 0)
+                }));
         }
         if self.size.has(1) {
             properties.push(Property::always(BOUNDED, |_, state| !is_false(state, 1)));
-            properties.push(Property::sometimes("a bounded read is answered from memory", |protocol, state| {
-                protocol.is_answered_from_memory(state, 1)
-            }));
+            properties
+                .push(Property::sometimes("a bounded read is answered from memory", |protocol, state| {
+                    protocol.is_answered_from_memory(state, 1)
+                }));
         }
         if self.size.has(2) {
             properties.push(Property::always(SESSION, |_, state| !is_false(state, 2)));
@@ -442,7 +453,8 @@ impl Protocol {
                 let source = &state.source;
                 state.instances.iter().any(|instance| {
                     let (epoch, at) = instance.reached();
-                    epoch == source.epoch() && !source.history().up_to(at).without(source.visible()).is_empty()
+                    epoch == source.epoch()
+                        && !source.history().up_to(at).without(source.visible()).is_empty()
                 })
             }),
             Property::sometimes("an entry is found outdated", |protocol: &Self, state: &State| {
@@ -457,11 +469,14 @@ impl Protocol {
             }));
         }
         if self.size.second_tier {
-            properties.push(Property::sometimes("an entry of another instance is used", |_, state: &State| {
-                state.instances.iter().any(|instance| {
-                    instance.memory.iter().flatten().next().is_some() && instance.fills_left == 1
-                })
-            }));
+            properties.push(Property::sometimes(
+                "an entry of another instance is used",
+                |_, state: &State| {
+                    state.instances.iter().any(|instance| {
+                        instance.memory.iter().flatten().next().is_some() && instance.fills_left == 1
+                    })
+                },
+            ));
         }
         properties
     }

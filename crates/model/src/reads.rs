@@ -8,7 +8,7 @@ use crate::instance::{Books, Fill, Flight};
 use crate::protocol::{Protocol, State};
 use crate::set::Set;
 use crate::size::{Holder, Level, Wanted};
-use crate::source::{Phase, Source};
+use crate::source::{Instant, Phase, Source};
 use candor_core::Verdict;
 
 /// A session token, and what its holder has seen or written.
@@ -147,10 +147,11 @@ impl Protocol {
             let cut = history.up_to(at);
             keys.iter().zip(&pieces).all(|(key, kept)| cut.and(self.size.writers_of(*key)) == kept.value)
         });
-        let (missing, undone) = keys.iter().zip(&pieces).fold((Set::NONE, Set::NONE), |so_far, (key, kept)| {
-            let (missing, undone) = self.held_against(&state.source, *key, kept.value, as_of);
-            (so_far.0.or(missing), so_far.1.or(undone))
-        });
+        let (missing, undone) =
+            keys.iter().zip(&pieces).fold((Set::NONE, Set::NONE), |so_far, (key, kept)| {
+                let (missing, undone) = self.held_against(&state.source, *key, kept.value, as_of);
+                (so_far.0.or(missing), so_far.1.or(undone))
+            });
         let token =
             Token { epoch: one.seen.epoch, at: one.seen.upper.max(two.seen.upper), stands_for: Set::NONE };
         next.reads[usize::from(read)] = Stage::Answered { from_memory: true, token };
@@ -170,11 +171,21 @@ impl Protocol {
     }
 
     /// Gives a flight's answer to every read that waits at this instance and may take it.
-    pub(crate) fn land(&self, state: &mut State, instance: u8, flight: &Flight, fill: &Fill, certain: u8, moment: u8) {
+    pub(crate) fn land(
+        &self,
+        state: &mut State,
+        instance: u8,
+        flight: &Flight,
+        fill: &Fill,
+        certain: u8,
+        moment: u8,
+    ) {
         for read in 0..self.size.reads.len() as u8 {
             let Stage::Begun { at, token } = state.reads[usize::from(read)] else { continue };
             let wanted = *self.wanted(read);
-            if wanted.instance != instance || wanted.keys != Set::single(flight.key) || wanted.level == Level::Snapshot
+            if wanted.instance != instance
+                || wanted.keys != Set::single(flight.key)
+                || wanted.level == Level::Snapshot
             {
                 continue;
             }
@@ -215,10 +226,23 @@ impl Protocol {
         next
     }
 
-    /// What an answer that reflects `moment` lacks, and what it has that was lost by then.
+    /// What an answer said to reflect `moment` lacks of what was visible then, and what it has that was lost by then.
+    ///
+    /// Neither, if it is true of a later moment: what the source itself loses between a read's beginning and its answer,
+    /// no answer can have.
     pub(crate) fn held_against(&self, source: &Source, key: u8, value: Set, moment: u8) -> (Set, Set) {
-        let then = source.instants[usize::from(moment)];
-        (then.visible.and(self.size.writers_of(key)).without(value), value.and(then.lost))
+        let compare = |then: &Instant| {
+            (then.visible.and(self.size.writers_of(key)).without(value), value.and(then.lost))
+        };
+        let since = &source.instants[usize::from(moment)..];
+        let mut compared = since.iter().map(compare);
+        let first = compared.next().unwrap_or_default();
+        let is_clean = |(missing, undone): &(Set, Set)| missing.is_empty() && undone.is_empty();
+        if is_clean(&first) || compared.any(|later| is_clean(&later)) {
+            (Set::NONE, Set::NONE)
+        } else {
+            first
+        }
     }
 
     /// Whether every entry of every instance reflects the moment it would be said to reflect.

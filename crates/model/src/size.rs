@@ -171,7 +171,6 @@ impl Size {
             },
             Self {
                 second_tier: true,
-                proves_on: true,
                 instances: 2,
                 ..Self::plain(
                     "second-tier",
@@ -182,6 +181,8 @@ impl Size {
             },
             Self {
                 instances: 2,
+                // A session needs no fence of the instance: its token is a position already.
+                fences_max: 0,
                 ..Self::plain(
                     "session",
                     "a writer reads its own write, and reads on at another instance",

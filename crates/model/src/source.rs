@@ -93,7 +93,8 @@ impl History {
 
     /// The commits above one position, up to another, with theirs.
     pub(crate) fn between(&self, above: u8, to: u8) -> impl Iterator<Item = (u8, Commit)> {
-        let placed = self.commits.iter().enumerate().map(|(index, commit)| (FIRST + 1 + index as u8, *commit));
+        let placed =
+            self.commits.iter().enumerate().map(|(index, commit)| (FIRST + 1 + index as u8, *commit));
         placed.filter(move |(at, _)| *at > above && *at <= to)
     }
 
@@ -138,15 +139,17 @@ impl Source {
 
     /// Where a transaction's commit stands in the present log.
     pub(crate) fn position(&self, transaction: u8) -> Option<u8> {
-        self.history().between(0, u8::MAX).find(|(_, commit)| commit.transaction == transaction).map(|(at, _)| at)
+        self.history()
+            .between(0, u8::MAX)
+            .find(|(_, commit)| commit.transaction == transaction)
+            .map(|(at, _)| at)
     }
 
     /// Whether a transaction may write: nobody else holds a lock on its keys.
     pub(crate) fn may_write(&self, size: &Size, transaction: u8) -> bool {
         let keys = size.writers[usize::from(transaction)].keys;
-        let holds = |other: u8| {
-            self.is_running(other) && !size.writers[usize::from(other)].keys.and(keys).is_empty()
-        };
+        let holds =
+            |other: u8| self.is_running(other) && !size.writers[usize::from(other)].keys.and(keys).is_empty();
         self.phases[usize::from(transaction)] == Phase::Idle && !(0..self.phases.len() as u8).any(holds)
     }
 
@@ -190,7 +193,8 @@ impl Source {
                 _ => Phase::Lost,
             };
         }
-        let lost = Set::of((0..self.phases.len() as u8).filter(|at| self.phases[usize::from(*at)] == Phase::Lost));
+        let lost =
+            Set::of((0..self.phases.len() as u8).filter(|at| self.phases[usize::from(*at)] == Phase::Lost));
         while self.xids.last().is_some_and(|last| lost.has(*last)) {
             self.xids.pop();
         }
@@ -224,7 +228,10 @@ impl Source {
 
     fn xids_where(&self, is_wanted: impl Fn(u8) -> bool) -> Vec<u8> {
         let numbered = self.xids.iter().enumerate();
-        numbered.filter(|(_, transaction)| is_wanted(**transaction)).map(|(index, _)| XID + index as u8).collect()
+        numbered
+            .filter(|(_, transaction)| is_wanted(**transaction))
+            .map(|(index, _)| XID + index as u8)
+            .collect()
     }
 
     /// A record of the chain, as a ledger is told it. It tells the changes above `from`.

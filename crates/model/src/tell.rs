@@ -41,8 +41,12 @@ impl Protocol {
             }
             Step::Harden => format!("the log is durable up to {}", after.source.history().durable),
             Step::Decode => format!("the log is decoded up to {}", after.source.history().decoded),
-            Step::Show(transaction) => format!("T{transaction} becomes visible (moment {})", after.source.now()),
-            Step::Acknowledge(transaction) => format!("the writer of T{transaction} is told that it committed"),
+            Step::Show(transaction) => {
+                format!("T{transaction} becomes visible (moment {})", after.source.now())
+            }
+            Step::Acknowledge(transaction) => {
+                format!("the writer of T{transaction} is told that it committed")
+            }
             Step::Crash => self.break_words(after, "the server crashes and recovers"),
             Step::Replay => {
                 format!("the standby replays up to {}", after.source.replayed.unwrap_or_default())
@@ -51,13 +55,18 @@ impl Protocol {
             Step::Take(number, epoch, previous, at) => {
                 let told = before.source.histories[usize::from(epoch)].between(previous, at);
                 let told = Set::of(told.map(|(_, commit)| commit.transaction));
-                format!("instance {number} takes a record of epoch {epoch}, above {previous} up to {at}: {told}")
+                format!(
+                    "instance {number} takes a record of epoch {epoch}, above {previous} up to {at}: {told}"
+                )
             }
             Step::Settle(number) => {
                 format!("instance {number} asks which transactions are running: {}", after.source.running())
             }
             Step::AskFence(number) => {
-                format!("instance {number} notes the time (moment {}) and asks for a fence", after.source.now())
+                format!(
+                    "instance {number} notes the time (moment {}) and asks for a fence",
+                    after.source.now()
+                )
             }
             Step::AnswerFence(number, _) => {
                 format!("the source tells instance {number} its position: {}", after.source.history().end())
@@ -95,7 +104,11 @@ impl Protocol {
         let source = &after.source;
         let lost = source.instants[source.instants.len() - 1].lost;
         let end = source.history().end();
-        format!("{what}: epoch {}, the log ends at {end}; lost: {lost} (moment {})", source.epoch(), source.now())
+        format!(
+            "{what}: epoch {}, the log ends at {end}; lost: {lost} (moment {})",
+            source.epoch(),
+            source.now()
+        )
     }
 
     fn answer_words(&self, after: &State, number: u8, key: u8, who: &str) -> String {
@@ -103,7 +116,10 @@ impl Protocol {
         let fill = flights.iter().find(|flight| flight.key == key).and_then(|flight| flight.fill.as_ref());
         let Some(fill) = fill else { return format!("{who} answers") };
         let (value, upper) = (fill.value, fill.seen.upper);
-        format!("{who} reads {} for instance {number}: it reflects {value}, read at position {upper}", name(key))
+        format!(
+            "{who} reads {} for instance {number}: it reflects {value}, read at position {upper}",
+            name(key)
+        )
     }
 
     fn begin_words(&self, after: &State, read: u8) -> String {
