@@ -13,6 +13,7 @@ mod bench;
 mod cargo;
 mod check;
 mod fuzz;
+mod model;
 mod sabotage;
 mod stage;
 mod test;
@@ -30,6 +31,8 @@ cargo x <command>
   sabotage              defences taken out on purpose: the audit must notice (part of test)
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   scoreboard [args]     the usual ways to cache beside Candor, on real servers, healthy and under faults
+  model [--full] [world …]
+                        every interleaving of the protocol in a small world; --full takes the larger worlds too
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
 
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
         (Some("scoreboard"), arguments) => bench::run("scoreboard", arguments),
+        (Some("model"), arguments) => model::run(arguments),
         (Some("bench"), []) => bench::list(),
         (Some("bench"), [name, arguments @ ..]) => bench::run(name, arguments),
         (None | Some("help" | "--help" | "-h"), _) => {
