@@ -121,7 +121,8 @@ pub(crate) async fn slot_figures(client: &Client, slot: &str) -> Result<Option<S
         greatest(0, safe_wal_size)::int8, active FROM pg_replication_slots, LATERAL (SELECT CASE WHEN \
         pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) now (here) WHERE slot_name = $1";
     let doing = "asking how much log the slot keeps";
-    let asked = client.query_typed_opt(SQL, &[(&slot, Type::TEXT)]);
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] = [(&slot, Type::TEXT)];
+    let asked = client.query_typed_opt(SQL, &parameters);
     let row = tokio::time::timeout(Duration::from_secs(2), asked)
         .await
         .map_err(|_| SourceError::slow(format!("{doing}: no answer within 2 s")))?

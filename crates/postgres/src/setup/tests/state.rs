@@ -48,7 +48,7 @@ async fn a_prepared_transaction_that_was_forgotten_is_named_with_both_ways_to_en
     bench.cluster.psql("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'it''s late'");
     let mut facts = bench.facts(&needs).await;
     assert_eq!(facts.prepared.len(), 1);
-    let is_named = |facts| {
+    let is_named = |facts: &crate::setup::Facts| {
         let status = status::of(facts, &needs);
         status.findings.into_iter().find(|found| found.what.contains("prepared"))
     };
