@@ -114,7 +114,8 @@ impl Client {
     ) -> Result<(Content, Claim, SessionToken), String> {
         let path = format!("/v1/views/{}/{key}", VIEWS[view].0);
         let token = token.map(|token| token.encode(None));
-        let (status, headers, body) = self.exchange(Method::GET, &path, Some(level), token.as_deref(), "").await?;
+        let (status, headers, body) =
+            self.exchange(Method::GET, &path, Some(level), token.as_deref(), "").await?;
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let receipt = header("candor-receipt");
         if receipt.is_empty() || !(status == StatusCode::OK || status == StatusCode::NOT_FOUND) {
@@ -143,7 +144,8 @@ impl Client {
     }
 
     pub(crate) async fn fence(&mut self) -> Result<SessionToken, String> {
-        let (status, _, body) = self.exchange(Method::POST, "/v1/fence", None, None, "{\"source\":\"shop\"}").await?;
+        let (status, _, body) =
+            self.exchange(Method::POST, "/v1/fence", None, None, "{\"source\":\"shop\"}").await?;
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();
         let token = value["session"].as_str().and_then(|text| SessionToken::decode(text, None).ok());
         token.ok_or_else(|| problem(status, &body))
@@ -167,7 +169,8 @@ impl Client {
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).map_err(|_| "not a request".to_owned())?;
+        let request =
+            request.body(Full::new(Bytes::from(body.to_owned()))).map_err(|_| "not a request".to_owned())?;
         let answered = tokio::time::timeout(PATIENCE, self.send(request)).await;
         let answered = answered.unwrap_or_else(|_| Err("no answer".to_owned()));
         if answered.is_err() {
@@ -176,7 +179,10 @@ impl Client {
         answered
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, HeaderMap, Bytes), String> {
+    async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
         let broken = |_: hyper::Error| "connection broken".to_owned();
         if self.sender.is_none() {
             let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
@@ -198,6 +204,7 @@ impl Client {
 /// The kind of a problem, as it stands in the document.
 fn problem(status: StatusCode, body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let kind = body["type"].as_str().unwrap_or_default().rsplit(['/', ':']).next().unwrap_or_default().to_owned();
+    let kind =
+        body["type"].as_str().unwrap_or_default().rsplit(['/', ':']).next().unwrap_or_default().to_owned();
     format!("{} {kind}", status.as_u16())
 }

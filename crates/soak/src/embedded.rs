@@ -4,8 +4,8 @@ use crate::observation::{Asked, Claim, Content};
 use crate::schema::{ACCOUNT, ACCOUNTS, VIEWS};
 use candor::core::port::{BoxFuture, Log, Source, ViewHandle};
 use candor::{
-    Answer, Any, Cache, Contract, Demand, Demanded, Level, LoadContext, LoadError, LoadMany, Loaded, ManyLoaded,
-    ReadError, Refresh, SessionToken,
+    Answer, Any, Cache, Contract, Demand, Demanded, Level, LoadContext, LoadError, LoadMany, Loaded,
+    ManyLoaded, ReadError, Refresh, SessionToken,
 };
 use candor_core::{KeyColumn, KeyType, KeyValue, ProofKind, Rows, ViewQuery};
 use candor_postgres::{ConnectOptions, Postgres, PostgresOptions};
@@ -73,7 +73,8 @@ impl Embedded {
             timeout: Duration::from_secs(3),
             ..Contract::default()
         };
-        let cache = Cache::builder().contract(contract).log(Arc::new(postgres.clone()) as Arc<dyn Log>).build();
+        let cache =
+            Cache::builder().contract(contract).log(Arc::new(postgres.clone()) as Arc<dyn Log>).build();
         Self { cache, postgres, handles: handles.into(), lie }
     }
 
@@ -122,7 +123,7 @@ impl Embedded {
                 let keys: Arc<[Box<[KeyValue]>]> = Arc::new([Box::new([KeyValue::Int(key)])]);
                 let mut fill = postgres.fill(handle, Arc::clone(&keys)).await?;
                 if lie == Lie::StampAfterRead {
-                    crate::clock::pause(Duration::from_millis(5)).await;
+                    crate::clock::pause(Duration::from_millis(30)).await;
                     fill.stamp = postgres.fill(handle, keys).await?.stamp;
                 }
                 let filled = fill.answers.pop().expect("one answer per key");
@@ -149,7 +150,9 @@ pub(crate) fn strictest(claims: Vec<Claim>) -> Claim {
 
 /// The kind of an error, without what differs from one to the next.
 fn why(error: &ReadError) -> String {
-    let detail = |text: &str| text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).take(70).collect::<String>();
+    let detail = |text: &str| {
+        text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).take(70).collect::<String>()
+    };
     match error {
         ReadError::Load(load) => format!("source {:?}", load.fault),
         ReadError::Overloaded(_) => "overloaded".into(),
@@ -168,10 +171,7 @@ struct Many {
 }
 
 impl LoadMany<(usize, i64), Json> for Many {
-    fn load_many(
-        &self,
-        keys: Vec<(usize, i64)>,
-    ) -> BoxFuture<'static, Result<ManyLoaded<Json>, LoadError>> {
+    fn load_many(&self, keys: Vec<(usize, i64)>) -> BoxFuture<'static, Result<ManyLoaded<Json>, LoadError>> {
         let (postgres, handle) = (self.postgres.clone(), self.handle);
         Box::pin(async move {
             let keys: Arc<[Box<[KeyValue]>]> =

@@ -92,7 +92,9 @@ impl Theatre {
             Kind::KillWalsender => self.sql(&terminate(&format!(
                 "pid IN (SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{slot}')"
             ))),
-            Kind::KillPool => self.sql(&terminate("application_name LIKE '%candor%' AND backend_type = 'client backend'")),
+            Kind::KillPool => {
+                self.sql(&terminate("application_name LIKE '%candor%' AND backend_type = 'client backend'"))
+            }
             Kind::Cut => proxy.cut(),
             Kind::CutAmid => proxy.cut_after(random.below(20_000) as usize),
             Kind::Freeze => {
@@ -126,7 +128,10 @@ impl Theatre {
                               AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
                 candor_testbed::until("there is a session to kill", || {
                     self.cluster.try_psql(victim).is_ok_and(|pid| {
-                        std::process::Command::new("kill").args(["-9", &pid]).status().is_ok_and(|done| done.success())
+                        std::process::Command::new("kill")
+                            .args(["-9", &pid])
+                            .status()
+                            .is_ok_and(|done| done.success())
                     })
                 });
                 // The server ends every session, recovers, and empties the marker.
@@ -149,7 +154,9 @@ impl Theatre {
             Kind::Slot => self.lose(slot),
             Kind::Alter => {
                 let table = ["item", "account", "owner"][random.below(3) as usize];
-                self.sql(&format!("SET lock_timeout = '500ms'; ALTER TABLE {table} ADD COLUMN odd int DEFAULT 7"));
+                self.sql(&format!(
+                    "SET lock_timeout = '500ms'; ALTER TABLE {table} ADD COLUMN odd int DEFAULT 7"
+                ));
                 self.rest(Duration::from_millis(random.below(500)));
                 self.sql(&format!("SET lock_timeout = '2s'; ALTER TABLE {table} DROP COLUMN IF EXISTS odd"));
             }
@@ -240,5 +247,7 @@ impl Theatre {
 }
 
 fn terminate(which: &str) -> String {
-    format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {which}")
+    format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {which}"
+    )
 }

@@ -114,7 +114,9 @@ impl Judge {
                 let late = claims(&seen).into_iter().filter(|(_, moment)| finding.superseded < *moment);
                 broken.extend(late.map(|(promise, _)| (promise, finding.superseded)));
                 broken.extend(self.chain(&seen, truth, finding).map(|promise| (promise, finding.superseded)));
-                broken.extend(self.together(&seen, truth, finding).map(|promise| (promise, finding.superseded)));
+                broken.extend(
+                    self.together(&seen, truth, finding).map(|promise| (promise, finding.superseded)),
+                );
             }
         }
         for (promise, superseded) in broken {
@@ -140,7 +142,8 @@ impl Judge {
     fn chain(&mut self, seen: &Observation, truth: &Truth, finding: &Finding) -> Option<Broken> {
         let given = seen.given.as_ref()?;
         // An instance that has not heard of the crash may still answer out of what it kept of the old history.
-        let is_lost = |(crashed, recovered): &(Nanos, Nanos)| given.made < *crashed && *recovered < seen.begun;
+        let is_lost =
+            |(crashed, recovered): &(Nanos, Nanos)| given.made < *crashed && *recovered < seen.begun;
         if seen.receipt.origin == "source" && truth.crashes.iter().any(is_lost) {
             return Some(Broken::LostToken);
         }
@@ -151,11 +154,14 @@ impl Judge {
         let at = |version: &Version| {
             truth.row(version.id, |state| (state.version, state.nonce) == (version.version, version.nonce))
         };
-        let known: Vec<(i64, Shown)> = shown.iter().filter_map(|version| Some((version.id, at(version)?))).collect();
+        let known: Vec<(i64, Shown)> =
+            shown.iter().filter_map(|version| Some((version.id, at(version)?))).collect();
         let commits: Vec<u64> = known.iter().filter_map(|(_, shown)| shown.commit).collect();
         let behind = finding.rows.iter().any(|(id, shown)| {
             known.iter().any(|(other, earlier)| other == id && earlier.index > shown.index)
-                || truth.after(*id, shown.index).any(|state| state.commit.is_some_and(|at| commits.contains(&at)))
+                || truth
+                    .after(*id, shown.index)
+                    .any(|state| state.commit.is_some_and(|at| commits.contains(&at)))
         });
         for version in seen.content.versions() {
             shown.push_back(version);
@@ -173,7 +179,8 @@ impl Judge {
             return Some(Broken::Sum);
         }
         let from = finding.rows.iter().filter_map(|(_, shown)| shown.commit).max()?;
-        let next = |(id, shown): &(i64, Shown)| truth.after(*id, shown.index).filter_map(|state| state.commit).min();
+        let next =
+            |(id, shown): &(i64, Shown)| truth.after(*id, shown.index).filter_map(|state| state.commit).min();
         let until = finding.rows.iter().filter_map(next).min().unwrap_or(u64::MAX);
         if from < until {
             return None;

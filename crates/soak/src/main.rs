@@ -1,6 +1,10 @@
 //! `cargo x soak`: the long run by itself. `--minutes n`, `--seed n`, `--json`, `--candor path`.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program; printing is its output")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program; printing is its output"
+)]
 
 use candor_soak::{Lie, Settings, run};
 use std::process::ExitCode;
@@ -11,12 +15,14 @@ const USAGE: &str = "cargo x soak [--minutes <number>] [--seed <number>] [--json
 fn main() -> ExitCode {
     let mut settings = Settings {
         duration: Duration::from_secs(20 * 60),
+        patience: Duration::ZERO,
+        enough: |_| true,
         seed: u64::from(std::process::id()),
         candor: None,
         calm: Some(Duration::from_secs(4)),
         lie: Lie::None,
         readers: 3,
-        rate: 150,
+        rate: 60,
         progress: Some(|line| eprintln!("{line}")),
     };
     let mut is_json = false;
@@ -28,9 +34,14 @@ fn main() -> ExitCode {
                 is_json = true;
                 Some(())
             }
-            "--minutes" => number().map(|minutes| settings.duration = Duration::from_secs_f64(minutes * 60.0)),
+            "--minutes" => {
+                number().map(|minutes| settings.duration = Duration::from_secs_f64(minutes * 60.0))
+            }
             "--seed" => number().map(|seed| settings.seed = seed as u64),
-            "--candor" => words.next().map(|path| settings.candor = Some(path.into())),
+            "--candor" => {
+                let found = words.next().and_then(|path| std::fs::canonicalize(path).ok());
+                found.map(|path| settings.candor = Some(path))
+            }
             "--lie" => {
                 settings.lie = Lie::StampAfterRead;
                 Some(())

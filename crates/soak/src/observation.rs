@@ -122,9 +122,10 @@ impl Content {
         let plain = ["id", "version", "nonce"];
         Some(match view {
             ITEM => Self::Row(version(0, plain)?),
-            JOINED => {
-                Self::Joined(version(0, plain)?, version(OWNER_LIFE, ["owner", "owner_version", "owner_nonce"])?)
-            }
+            JOINED => Self::Joined(
+                version(0, plain)?,
+                version(OWNER_LIFE, ["owner", "owner_version", "owner_nonce"])?,
+            ),
             SHELF => {
                 let nonces = value.as_array()?.iter().map(|row| number(row, "nonce"));
                 Self::List { shelf: key, sum: nonces.sum::<Option<i64>>()? }

@@ -22,6 +22,8 @@ pub(crate) struct Stage {
     /// Cleared when the last answers have been asked for.
     pub(crate) is_reading: AtomicBool,
     pub(crate) acknowledged: AtomicU64,
+    /// Set by the judge when the report has what the run is for.
+    pub(crate) is_enough: AtomicBool,
 }
 
 impl Stage {
@@ -33,6 +35,7 @@ impl Stage {
             is_writing: true.into(),
             is_reading: true.into(),
             acknowledged: AtomicU64::new(0),
+            is_enough: false.into(),
         }
     }
 
@@ -55,10 +58,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A direct connection, and the era it belongs to. A connection does not outlive its era.
 pub(crate) async fn connect(stage: &Stage, name: &str) -> Option<(Client, u32)> {
     let url = format!("{}?application_name={name}&connect_timeout=5", stage.url);
-    let (client, connection) = tokio::time::timeout(PATIENCE, tokio_postgres::connect(&url, NoTls)).await.ok()?.ok()?;
+    let (client, connection) =
+        tokio::time::timeout(PATIENCE, tokio_postgres::connect(&url, NoTls)).await.ok()?.ok()?;
     #[expect(clippy::disallowed_methods, reason = "the oracle stands outside of the engine's world")]
     tokio::spawn(connection);
-    let rows = tokio::time::timeout(PATIENCE, client.query("SELECT era FROM marker", &[])).await.ok()?.ok()?;
+    let rows =
+        tokio::time::timeout(PATIENCE, client.query("SELECT era FROM marker", &[])).await.ok()?.ok()?;
     // Emptied by a recovery that has not been declared yet.
     let era: i64 = rows.first()?.get(0);
     Some((client, era as u32))
@@ -74,7 +79,12 @@ pub(crate) async fn observe(stage: Arc<Stage>, every: Duration) {
     }
 }
 
-async fn look(stage: &Stage, client: &Client, era: u32, every: Duration) -> Result<(), tokio_postgres::Error> {
+async fn look(
+    stage: &Stage,
+    client: &Client,
+    era: u32,
+    every: Duration,
+) -> Result<(), tokio_postgres::Error> {
     let all = client.prepare("SELECT id, version, nonce FROM life").await?;
     let mut known = std::collections::HashMap::<i64, i64>::new();
     while stage.is_on() {
@@ -92,7 +102,8 @@ async fn look(stage: &Stage, client: &Client, era: u32, every: Duration) -> Resu
             }
             truth.observed_until = truth.observed_until.max(begun);
         }
-        pause(every).await;
+        // On a busy machine it takes no more than its half.
+        pause(every.max(Duration::from_nanos(now() - begun))).await;
     }
     Ok(())
 }
@@ -156,10 +167,14 @@ fn take(stage: &Stage, rows: &[tokio_postgres::Row], begun: Nanos) {
 fn change_of(data: &str) -> Option<(i64, i64, i64, Place)> {
     let field = |name: &str| {
         let words = data.split(' ');
-        words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('[')?.split_once("]:")).map(|(_, value)| value).next()
+        words
+            .filter_map(|word| word.strip_prefix(name)?.strip_prefix('[')?.split_once("]:"))
+            .map(|(_, value)| value)
+            .next()
     };
     let number = |name| field(name)?.parse::<i64>().ok();
-    let place = Place { present: field("present")? == "true", shelf: number("shelf")?, owner: number("owner")? };
+    let place =
+        Place { present: field("present")? == "true", shelf: number("shelf")?, owner: number("owner")? };
     Some((number("id")?, number("version")?, number("nonce")?, place))
 }
 

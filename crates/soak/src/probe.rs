@@ -19,7 +19,8 @@ pub(crate) async fn probe(stage: Arc<Stage>, embedded: Embedded, found: Arc<Mute
     while stage.is_writing() {
         if let Some((client, _)) = connect(&stage, "probe").await {
             while stage.is_writing() {
-                let Ok(Some(late)) = tokio::time::timeout(Duration::from_secs(20), once(&embedded, &client)).await
+                let Ok(Some(late)) =
+                    tokio::time::timeout(Duration::from_secs(20), once(&embedded, &client)).await
                 else {
                     break;
                 };

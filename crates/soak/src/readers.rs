@@ -156,7 +156,17 @@ async fn one(door: &mut Door, view: usize, key: i64, asked: Asked, token: &mut O
                 token.token = next;
             }
             let ended = now();
-            Told::Answer(Box::new(Observation { door: name, view, key, asked, content, begun, ended, given, receipt }))
+            Told::Answer(Box::new(Observation {
+                door: name,
+                view,
+                key,
+                asked,
+                content,
+                begun,
+                ended,
+                given,
+                receipt,
+            }))
         }
         Err(why) => {
             // Of another log, or ahead: whoever holds it takes a new one.

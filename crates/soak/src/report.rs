@@ -75,10 +75,9 @@ impl Report {
         self.lines.values().map(|line| line.caught).sum()
     }
 
-    /// Answers at one level, by where they came from.
-    pub fn from(&self, level: &str, origin: &str) -> u64 {
-        let lines = self.lines.iter().filter(|((_, asked), _)| asked.word().starts_with(level));
-        lines.filter_map(|(_, line)| line.from.get(origin)).sum()
+    /// Answers by where they came from.
+    pub fn answered_from(&self, origin: &str) -> u64 {
+        self.lines.values().filter_map(|line| line.from.get(origin)).sum()
     }
 
     /// Whether nothing was wrong, with Candor or with the oracle.
@@ -137,7 +136,18 @@ impl Report {
         let _ = writeln!(
             text,
             "{:9} {:16} {:>9} {:>6} {:>6} {:>6} {:>7} {:>7} {:>8} {:>8} {:>8} {:>9}",
-            "door", "level", "answers", "l1 %", "fl. %", "src %", "refused", "in calm", "<10 ms", "<100 ms", "stale", "caught"
+            "door",
+            "level",
+            "answers",
+            "l1 %",
+            "fl. %",
+            "src %",
+            "refused",
+            "in calm",
+            "<10 ms",
+            "<100 ms",
+            "stale",
+            "caught"
         );
         for ((door, asked), line) in &self.lines {
             let share = |name: &str| {
@@ -147,8 +157,16 @@ impl Report {
             let _ = writeln!(
                 text,
                 "{door:9} {:16} {:>9} {:>6.1} {:>6.1} {:>6.1} {refused:>7} {:>7} {:>8} {:>8} {:>8} {:>9}",
-                asked.word(), line.answers, share("l1"), share("flight"), share("source"), line.refused_in_calm,
-                line.exposed[0], line.exposed[1], line.stale, line.caught
+                asked.word(),
+                line.answers,
+                share("l1"),
+                share("flight"),
+                share("source"),
+                line.refused_in_calm,
+                line.exposed[0],
+                line.exposed[1],
+                line.stale,
+                line.caught
             );
         }
         text.push_str("refusals:\n");
@@ -159,7 +177,10 @@ impl Report {
             let _ = writeln!(
                 text,
                 "{name}: p50 {:.2}{unit}, p99 {:.2}{unit}, max {:.2}{unit} ({} values)",
-                histogram.at(0.5), histogram.at(0.99), histogram.max(), histogram.count()
+                histogram.at(0.5),
+                histogram.at(0.99),
+                histogram.max(),
+                histogram.count()
             );
         }
         let _ = writeln!(
@@ -179,7 +200,10 @@ impl Report {
         let _ = writeln!(
             text,
             "{} answers, {} of which an unjudged cache would have given stale; {} false receipts {:?}",
-            self.answers(), self.opportunities(), self.violations(), self.broken
+            self.answers(),
+            self.opportunities(),
+            self.violations(),
+            self.broken
         );
         text
     }
@@ -192,8 +216,11 @@ impl Report {
                 "changed_within_10_ms": line.exposed[0], "changed_within_100_ms": line.exposed[1],
                 "changed_within_1_s": line.exposed[2], "stale_if_unjudged": line.caught})
         });
-        let broken: BTreeMap<String, u64> =
-            self.broken.iter().map(|(broken, count)| (format!("{broken:?}").to_lowercase(), *count)).collect();
+        let broken: BTreeMap<String, u64> = self
+            .broken
+            .iter()
+            .map(|(broken, count)| (format!("{broken:?}").to_lowercase(), *count))
+            .collect();
         let figures: BTreeMap<&str, Value> = self
             .histograms()
             .into_iter()

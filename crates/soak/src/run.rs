@@ -24,8 +24,12 @@ use tokio::sync::mpsc::{Receiver, channel};
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long writers write and things break.
+    /// How long writers write and things break, at least.
     pub duration: Duration,
+    /// How long at most, while there is not [`Settings::enough`]: a busy machine needs longer for the same.
+    pub patience: Duration,
+    /// Whether the report has what the run is for.
+    pub enough: fn(&Report) -> bool,
     /// From which all that is random follows, apart from what the machine itself decides.
     pub seed: u64,
     /// The binary; without it nobody reads by HTTP.
@@ -76,6 +80,10 @@ pub async fn run(settings: Settings) -> Report {
         }
         None => None,
     };
+    if let Some(served) = &served {
+        let address = ("127.0.0.1", served.lock().port);
+        candor_testbed::until("the server listens", || std::net::TcpStream::connect(address).is_ok());
+    }
     let port = served.as_ref().map(|served| served.lock().port);
     let faults = Arc::new(Mutex::new(Faults::default()));
     let theatre = Arc::new(Theatre {
@@ -92,16 +100,17 @@ pub async fn run(settings: Settings) -> Report {
     go(observer::observe(Arc::clone(&stage), Duration::from_millis(2)));
     go(observer::follow(Arc::clone(&stage), Duration::from_millis(300)));
     for number in 0..3 {
-        go(writers::write(Arc::clone(&stage), number, settings.seed, Duration::from_millis(12)));
+        go(writers::write(Arc::clone(&stage), number, settings.seed, Duration::from_millis(25)));
     }
     let (rate, seed) = (settings.rate, settings.seed);
     go(programs::bench(Arc::clone(&stage), Arc::clone(&cluster), folder.path().into(), rate, seed));
-    go(programs::shell(Arc::clone(&stage), Arc::clone(&cluster), seed, Duration::from_millis(1500)));
+    go(programs::shell(Arc::clone(&stage), Arc::clone(&cluster), seed, Duration::from_secs(4)));
     go(probe::probe(Arc::clone(&stage), one.clone(), Arc::clone(&late)));
     let (tell, told) = channel(ANSWERS_WAITING);
     let board = Arc::new(Board::default());
     for number in 0..settings.readers {
-        let mut doors = vec![Door::Library("library a", one.clone()), Door::Library("library b", two.clone())];
+        let mut doors =
+            vec![Door::Library("library a", one.clone()), Door::Library("library b", two.clone())];
         doors.extend(port.map(|port| Door::Http(Client::new(port))));
         for (at, door) in doors.into_iter().enumerate() {
             let random = Random::of(seed, 1000 + 10 * number + at as u64);
@@ -117,9 +126,13 @@ pub async fn run(settings: Settings) -> Report {
     let judge = Judge::new(Report::begun(seed));
     let ending = {
         let stage = Arc::clone(&stage);
-        let duration = settings.duration;
+        let (duration, patience) = (settings.duration, settings.patience);
         async move {
             pause(duration).await;
+            let until = began + crate::clock::nanos(patience);
+            while !stage.is_enough.load(Ordering::Relaxed) && now() < until {
+                pause(Duration::from_millis(50)).await;
+            }
             stage.is_writing.store(false, Ordering::Relaxed);
             if let Some(breaking) = breaking {
                 let broken = tokio::task::spawn_blocking(|| breaking.join()).await;
@@ -172,6 +185,7 @@ async fn judging(
                 judge.report.memory_max = judge.report.memory_max.max(states);
                 truth.prune(looked);
                 drop(truth);
+                stage.is_enough.store((settings.enough)(&judge.report), Ordering::Relaxed);
                 mind(theatre, &mut judge);
             }
         }
@@ -186,7 +200,8 @@ async fn judging(
                 report.violations()
             ));
         }
-        let is_over = ended.is_some_and(|ended| judge.waiting() == 0 || now() - ended > crate::clock::nanos(ENDING));
+        let is_over =
+            ended.is_some_and(|ended| judge.waiting() == 0 || now() - ended > crate::clock::nanos(ENDING));
         if is_over {
             judge.report.unjudged = judge.waiting();
             return judge;

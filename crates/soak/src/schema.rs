@@ -90,7 +90,11 @@ pub(crate) const VIEWS: [(&str, &str, bool); 5] = [
         false,
     ),
     ("shelf", "SELECT id, version, nonce FROM item WHERE shelf = $1 ORDER BY id", true),
-    ("total", "SELECT count(*) AS n, coalesce(sum(nonce), 0)::int8 AS total FROM item WHERE shelf = $1", false),
+    (
+        "total",
+        "SELECT count(*) AS n, coalesce(sum(nonce), 0)::int8 AS total FROM item WHERE shelf = $1",
+        false,
+    ),
     ("account", "SELECT id, amount, version, nonce FROM account WHERE id = $1", false),
 ];
 

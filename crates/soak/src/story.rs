@@ -45,7 +45,9 @@ pub(crate) fn story(
     faults: &Faults,
     seed: u64,
 ) -> String {
-    let after = |at: Nanos| if at == NEVER { "never".to_owned() } else { format!("{:+.3}", millis(at) - millis(seen.begun)) };
+    let after = |at: Nanos| {
+        if at == NEVER { "never".to_owned() } else { format!("{:+.3}", millis(at) - millis(seen.begun)) }
+    };
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -69,7 +71,11 @@ pub(crate) fn story(
     for id in ids {
         for state in truth.story(id, superseded.min(seen.begun).saturating_sub(2_000_000_000)) {
             let place = state.place.map_or("not in the log".to_owned(), |place| {
-                if place.present { format!("shelf {} owner {}", place.shelf, place.owner) } else { "absent".to_owned() }
+                if place.present {
+                    format!("shelf {} owner {}", place.shelf, place.owner)
+                } else {
+                    "absent".to_owned()
+                }
             });
             let _ = writeln!(
                 text,

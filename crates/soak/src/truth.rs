@@ -125,7 +125,9 @@ impl Truth {
         match row.state(era, version, nonce) {
             Found::At(index) => self.visible_by(id, index, at),
             Found::Forgotten => {}
-            Found::Other => self.contradict(format!("row {id}: version {version} of era {era} was seen with two nonces")),
+            Found::Other => {
+                self.contradict(format!("row {id}: version {version} of era {era} was seen with two nonces"))
+            }
         }
     }
 
@@ -184,14 +186,20 @@ impl Truth {
         let row = self.rows.entry(id).or_default();
         if row.twin(version, nonce, eras).is_none() {
             // What a crash lost may have had this number, before the new era was declared.
-            let found = (era..eras).map(|era| row.state(era, version, nonce)).find(|found| !matches!(found, Found::Other));
+            let found = (era..eras)
+                .map(|era| row.state(era, version, nonce))
+                .find(|found| !matches!(found, Found::Other));
             if found.is_none() {
-                return self.contradict(format!("row {id}: the log has version {version} of era {era} with another nonce"));
+                return self.contradict(format!(
+                    "row {id}: the log has version {version} of era {era} with another nonce"
+                ));
             }
         }
         for era in 0..eras {
             let row = self.rows.entry(id).or_default();
-            let Some(index) = row.at(era, version).filter(|index| row.states[*index].nonce == nonce) else { continue };
+            let Some(index) = row.at(era, version).filter(|index| row.states[*index].nonce == nonce) else {
+                continue;
+            };
             let state = &mut row.states[index];
             (state.place, state.commit) = (Some(place), Some(commit));
             let at = row.states.range(index..).map(|state| state.seen).find(|seen| *seen != NEVER);
@@ -239,12 +247,16 @@ impl Truth {
     /// The states of a row after one of them.
     pub(crate) fn after(&self, id: i64, index: u64) -> impl Iterator<Item = &State> {
         let row = self.rows.get(&id);
-        row.into_iter().flat_map(move |row| row.states.iter().skip((index + 1 - row.forgotten.min(index + 1)) as usize))
+        row.into_iter()
+            .flat_map(move |row| row.states.iter().skip((index + 1 - row.forgotten.min(index + 1)) as usize))
     }
 
     /// When a list whose nonces have this sum was certainly no longer what a reader saw.
     pub(crate) fn list(&self, shelf: i64, sum: i64) -> Option<(Nanos, bool)> {
-        let list = self.lists.get(&shelf)?;
+        let Some(list) = self.lists.get(&shelf) else {
+            // Nothing was ever on it.
+            return (sum == 0).then_some((NEVER, true));
+        };
         let mut superseded = NEVER;
         for change in list.changes.iter().rev() {
             if change.after == sum {
@@ -286,7 +298,10 @@ impl Truth {
                 let total: i64 = (0..window.len()).filter(|at| is_in(*at)).map(|at| window[at].delta).sum();
                 if before + total == sum {
                     let missing = (0..window.len()).filter(|at| !is_in(*at));
-                    return missing.map(|at| self.visible(window[at].commit)).min().map(|seen| seen.min(later));
+                    return missing
+                        .map(|at| self.visible(window[at].commit))
+                        .min()
+                        .map(|seen| seen.min(later));
                 }
             }
         }

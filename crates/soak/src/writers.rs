@@ -53,9 +53,19 @@ pub(crate) async fn write(stage: Arc<Stage>, number: u64, seed: u64, every: Dura
     }
 }
 
-async fn transact(stage: &Stage, client: &Client, era: u32, random: &mut Random, gid: &str) -> Result<(), Error> {
+async fn transact(
+    stage: &Stage,
+    client: &Client,
+    era: u32,
+    random: &mut Random,
+    gid: &str,
+) -> Result<(), Error> {
     let synchronous = if random.once_in(3) { "off" } else { "on" };
-    client.batch_execute(&format!("BEGIN; SET LOCAL synchronous_commit = {synchronous}; SET LOCAL lock_timeout = '3s'")).await?;
+    client
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL synchronous_commit = {synchronous}; SET LOCAL lock_timeout = '3s'"
+        ))
+        .await?;
     client.batch_execute(&statements(random)).await?;
     if random.once_in(150) {
         pause(Duration::from_millis(300 + random.below(1500))).await;
@@ -96,7 +106,9 @@ fn statements(random: &mut Random) -> String {
         5..=6 => format!("UPDATE item SET shelf = {shelf} WHERE id = {one}"),
         7 => format!("UPDATE item SET owner = {owner} WHERE id = {one}"),
         // A key changes: both the old and the new one have a new version.
-        8 => format!("UPDATE item SET id = {other} WHERE id = {one} AND NOT EXISTS (SELECT FROM item WHERE id = {other})"),
+        8 => format!(
+            "UPDATE item SET id = {other} WHERE id = {one} AND NOT EXISTS (SELECT FROM item WHERE id = {other})"
+        ),
         9..=10 => format!("DELETE FROM item WHERE id = {one}"),
         11..=12 => format!("{}; {}", insert(one, shelf, owner), insert(one.max(1) - 1, shelf, owner)),
         13..=15 => transfer(random, ""),
@@ -110,13 +122,19 @@ fn statements(random: &mut Random) -> String {
             )
         }
         17 => format!("UPDATE owner SET amount = amount + 1 WHERE id = {owner}"),
-        18 => format!("DELETE FROM owner WHERE id = {owner} AND id > 4; INSERT INTO owner SELECT 5 + {owner} % 3 WHERE NOT EXISTS (SELECT FROM owner WHERE id = 5 + {owner} % 3)"),
-        _ => format!("UPDATE item SET shelf = ({shelf} + id) % {SHELVES} WHERE id BETWEEN {one} AND {one} + 5"),
+        18 => format!(
+            "DELETE FROM owner WHERE id = {owner} AND id > 4; INSERT INTO owner SELECT 5 + {owner} % 3 WHERE NOT EXISTS (SELECT FROM owner WHERE id = 5 + {owner} % 3)"
+        ),
+        _ => {
+            format!("UPDATE item SET shelf = ({shelf} + id) % {SHELVES} WHERE id BETWEEN {one} AND {one} + 5")
+        }
     }
 }
 
 fn insert(id: i64, shelf: i64, owner: i64) -> String {
-    format!("INSERT INTO item SELECT {id}, {shelf}, {owner}, 1 WHERE NOT EXISTS (SELECT FROM item WHERE id = {id})")
+    format!(
+        "INSERT INTO item SELECT {id}, {shelf}, {owner}, 1 WHERE NOT EXISTS (SELECT FROM item WHERE id = {id})"
+    )
 }
 
 /// From one account to another; the sum stays.

@@ -13,6 +13,8 @@ use std::time::Duration;
 fn settings(seconds: u64) -> Settings {
     Settings {
         duration: Duration::from_secs(seconds),
+        patience: Duration::from_secs(150),
+        enough: |_| true,
         seed: 15,
         candor: None,
         calm: None,
@@ -26,7 +28,11 @@ fn settings(seconds: u64) -> Settings {
 async fn ran(settings: Settings) -> Report {
     let report = run(settings).await;
     println!("{}", report.human());
-    assert!(report.contradictions.is_empty(), "the oracle is not to be believed: {:?}", report.contradictions);
+    assert!(
+        report.contradictions.is_empty(),
+        "the oracle is not to be believed: {:?}",
+        report.contradictions
+    );
     report
 }
 
@@ -52,16 +58,19 @@ mod honest {
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn half_a_minute_of_writers_and_faults_on_postgres_brings_no_false_receipt() {
         let calm = Some(Duration::from_millis(1500));
-        let report = ran(Settings { candor: Some(candor()), calm, ..settings(30) }).await;
-        assert!(report.is_clean(), "{}", report.human());
         // Whether there was anything to get wrong.
-        assert!(report.answers() > 2_000 && report.opportunities() > 100, "{}", report.human());
-        assert!(report.from("strong", "l1") > 0 && report.from("session", "l1") > 0, "{}", report.human());
+        let enough = |report: &Report| {
+            report.answers() > 500 && report.opportunities() > 50 && report.answered_from("l1") > 20
+        };
+        let report = ran(Settings { candor: Some(candor()), calm, enough, ..settings(30) }).await;
+        assert!(report.is_clean(), "{}", report.human());
+        assert!(enough(&report), "{}", report.human());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn a_loader_that_takes_its_stamp_after_its_value_is_noticed() {
-        let report = ran(Settings { lie: Lie::StampAfterRead, ..settings(12) }).await;
+        let enough = |report: &Report| report.violations() > 0;
+        let report = ran(Settings { lie: Lie::StampAfterRead, enough, ..settings(3) }).await;
         assert!(report.violations() > 0, "{}", report.human());
     }
 }
@@ -78,7 +87,8 @@ mod sabotaged {
         let report = ran(settings(8)).await;
         assert_eq!(report.violations(), 0, "{}", report.human());
         set(Sabotage::JudgeAlwaysCurrent);
-        let report = ran(settings(8)).await;
+        let enough = |report: &Report| report.violations() > 0;
+        let report = ran(Settings { enough, ..settings(3) }).await;
         assert!(report.violations() > 0, "{}", report.human());
         set(Sabotage::Nothing);
     }

@@ -14,6 +14,7 @@ mod cargo;
 mod check;
 mod fuzz;
 mod sabotage;
+mod soak;
 mod stage;
 mod test;
 mod tidy;
@@ -28,6 +29,7 @@ cargo x <command>
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
+  soak [args]           writers and faults on a real PostgreSQL, every answer judged; --minutes n (20), --seed n, --json
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
+        (Some("soak"), arguments) => soak::run(arguments),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
         (Some("bench"), []) => bench::list(),
