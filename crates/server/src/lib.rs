@@ -18,6 +18,7 @@
 //! * [`ask`]: what every door says alike of what it is asked: refusals, failures, the session of several answers.
 //! * [`mod@http`]: the HTTP door: what is read from a request and written into a response, as pure functions; the
 //!   routes; and the accept loop with its limits.
+//! * `audit`: holds served answers against the source itself, and counts false receipts.
 //! * `metrics`: counters of the engine and the doors, rendered for Prometheus.
 //!
 //! Order in a request, which the routes keep: who is asking ([`http::Gate`]), whether they may
@@ -25,6 +26,7 @@
 
 pub mod ask;
 pub mod assembly;
+mod audit;
 pub mod auth;
 pub mod config;
 mod database;
@@ -36,6 +38,7 @@ mod metrics;
 pub mod service;
 
 pub use ask::{AskError, NotOffered, session_of};
+pub use audit::Campaign;
 pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
 pub use config::{Complaints, Config, Environment, process_environment};
 pub use database::Database;
@@ -63,6 +66,7 @@ pub enum StartError {
 /// See [`StartError`].
 pub async fn listen(config: &Config, gate: Gate) -> Result<Listener, StartError> {
     let service = Service::start(config).await?;
+    service.begin_audit();
     Ok(Listener::bind(config, service, gate).await?)
 }
 

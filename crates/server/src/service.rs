@@ -5,7 +5,8 @@
 
 use crate::ask::{AskError, NotOffered};
 use crate::assembly::{Prepared, is_by_row};
-use crate::auth::{Subject, key};
+use crate::audit::{self, Audit, Campaign, Tap};
+use crate::auth::{Caller, Subject, key};
 use crate::config::{Complaints, Config, ViewDeclaration};
 use crate::database::Database;
 use crate::entry::{EntryKey, Json};
@@ -14,7 +15,7 @@ use crate::load::ViewLoader;
 use candor::{
     Answer, Cache, Demanded, FeedStatus, Life, Limits, LoadMany, Memory, ReadError, Tier, Usage, World,
 };
-use candor_core::{Demand, Derived, ProofKind, SessionToken, Tag};
+use candor_core::{Demand, Derived, Level, ProofKind, SessionToken, Tag};
 use candor_sqlite::{Sqlite, Trimmed};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeSet, HashMap};
@@ -43,6 +44,7 @@ struct Inner {
     names: HashMap<Box<str>, usize>,
     closing: watch::Sender<bool>,
     is_draining: AtomicBool,
+    audit: Audit,
 }
 
 /// A source, its cache and its protection.
@@ -79,6 +81,8 @@ pub struct ServedView {
     pub(crate) derived: Derived,
     /// Whether its source was not there when the service started, so that `derived` is empty.
     pub(crate) is_awaited: bool,
+    /// Where the audit hears what is served of it.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// Why a source is not ready.
@@ -105,6 +109,7 @@ impl Service {
         memory: Arc<Memory<EntryKey, Json>>,
         sources: Vec<ServedSource>,
         views: Vec<ServedView>,
+        audit: Audit,
     ) -> Self {
         let names = views.iter().enumerate().map(|(at, view)| (view.declaration.name.clone(), at)).collect();
         let closing = watch::Sender::new(false);
@@ -114,7 +119,7 @@ impl Service {
             world.spawn(trim(world.clone(), sqlite.clone(), source.name.clone(), closing.subscribe()));
         }
         let is_draining = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining }) }
+        Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining, audit }) }
     }
 
     /// The view of that name.
@@ -153,8 +158,13 @@ impl Service {
         key: &EntryKey,
         demand: Demand,
     ) -> Result<ServedAnswer, ReadError> {
+        let ear = view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
         let loader = Arc::clone(&view.loader);
-        view.cache.read_with(key, Demanded(demand), || loader).await
+        let answer = view.cache.read_with(key, Demanded(demand), || loader).await?;
+        if let Some(ear) = ear {
+            ear.heard(std::slice::from_ref(&answer));
+        }
+        Ok(answer)
     }
 
     /// Reads several keys, each at the demanded level; as a snapshot all answers hold together. In the order asked.
@@ -178,8 +188,12 @@ impl Service {
         }
         if is_snapshot {
             let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
-            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await;
-            return answers.map_err(AskError::of_all);
+            let ear = view.tap.listen(keys, true, demand.level, &self.inner.world);
+            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
+            if let Some(ear) = ear {
+                ear.heard(&answers);
+            }
+            return Ok(answers);
         }
         // No more at a time than the source takes: one request must not fill the queue that all share.
         let at_once = self.source_of(view).limits.in_flight.max(1);
@@ -190,6 +204,35 @@ impl Service {
         // Gathered first, so that the stream owns plain futures.
         let reads: Vec<_> = reads.collect();
         stream::iter(reads).buffered(at_once).try_collect().await
+    }
+
+    /// Lets the audit hear what memory holds of keys, without a change to it. Of snapshots it holds nothing.
+    pub(crate) fn peek(&self, view: &ServedView, keys: &[EntryKey], is_snapshot: bool) {
+        let ([key], false) = (keys, is_snapshot) else { return };
+        let ear = view.tap.listen(keys, false, Level::Any, &self.inner.world);
+        if let (Some(ear), Some(answer)) = (ear, view.cache.peek(key)) {
+            ear.heard(&[answer]);
+        }
+    }
+
+    /// Begins to hold served answers against the source, at the pace of the configuration.
+    pub fn begin_audit(&self) {
+        audit::begin(self, self.inner.closing.subscribe());
+    }
+
+    /// Does so more often for a while.
+    pub fn campaign(&self, campaign: Campaign) {
+        self.begin_audit();
+        self.inner.audit.campaign(campaign, self.inner.world.now());
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// What the audit has found, for whoever may read everything.
+    pub fn audited(&self) -> serde_json::Value {
+        audit::tell(self, &Caller::anonymous())
     }
 
     /// The token for everything visible at the source now.
