@@ -26,16 +26,16 @@ mod report;
 mod tap;
 mod watch;
 
-pub use pace::Campaign;
 pub(crate) use figures::{Figures, LEVELS, Outcome};
+pub use pace::Campaign;
 pub(crate) use report::tell;
 pub(crate) use tap::Tap;
 
 use crate::config::AuditSettings;
 use crate::service::{ServedView, Service};
 use candor::Moment;
-use futures_util::stream::FuturesUnordered;
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use incidents::Incidents;
 use pace::Pace;
 use parking_lot::Mutex;
@@ -143,7 +143,11 @@ async fn until(service: &Service, due: Option<Moment>) {
 }
 
 /// The next view, in turn, that has something to watch and whose source has had its rest.
-fn pick<'s>(service: &'s Service, plan: &pace::Plan, turn: &mut usize) -> Option<(&'s ServedView, tap::Asked)> {
+fn pick<'s>(
+    service: &'s Service,
+    plan: &pace::Plan,
+    turn: &mut usize,
+) -> Option<(&'s ServedView, tap::Asked)> {
     let views = service.views();
     let now = service.world().now();
     for _ in 0..views.len() {

@@ -38,8 +38,8 @@ mod metrics;
 pub mod service;
 
 pub use ask::{AskError, NotOffered, session_of};
-pub use audit::Campaign;
 pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
+pub use audit::Campaign;
 pub use config::{Complaints, Config, Environment, process_environment};
 pub use database::Database;
 pub use entry::{EntryKey, Json};

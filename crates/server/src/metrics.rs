@@ -7,6 +7,8 @@
 //! and **true ages** are histograms. `feed_proven_age_seconds` bounds the feed's lag from above: no change that was
 //! visible longer ago than this is missing in the ledger.
 
+mod audit;
+
 use crate::service::{FeedHealth, ServedSource, ServedView, Service};
 use ::http::StatusCode;
 use candor::{Event, Origin};
@@ -93,6 +95,7 @@ impl Collector for Scrape {
         self.views(&mut encoder)?;
         self.sources(&mut encoder)?;
         self.memory(&mut encoder)?;
+        audit::encode(&self.service, &mut encoder)?;
         self.door(&mut encoder)
     }
 }

@@ -59,9 +59,10 @@ impl Incidents {
         at: Moment,
         tell: impl FnOnce() -> Value,
     ) -> bool {
-        let known = self.kept.iter_mut().find(|known| {
-            (known.kind, known.view) == (kind, view) && known.asked == *asked
-        });
+        let known = self
+            .kept
+            .iter_mut()
+            .find(|known| (known.kind, known.view) == (kind, view) && known.asked == *asked);
         if let Some(known) = known {
             known.again += 1;
             return false;

@@ -55,7 +55,8 @@ pub(crate) fn tell(service: &Service, caller: &Caller) -> Value {
 fn of_view(audit: &Audit, view: &ServedView) -> Value {
     let figures = audit.figures(view);
     let levels = LEVELS.iter().enumerate().filter_map(|(at, level)| {
-        let outcomes = Outcome::ALL.iter().map(|(word, outcome)| (member(word), figures.answers(at, *outcome)));
+        let outcomes =
+            Outcome::ALL.iter().map(|(word, outcome)| (member(word), figures.answers(at, *outcome)));
         let outcomes: Vec<_> = outcomes.collect();
         let any = outcomes.iter().any(|(_, count)| *count > 0);
         let outcomes: Map<String, Value> =

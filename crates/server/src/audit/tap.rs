@@ -99,7 +99,13 @@ pub(crate) struct Ear {
 impl Tap {
     /// Whoever is interested in a read of these keys, which is about to begin.
     #[inline]
-    pub(crate) fn listen(&self, keys: &[EntryKey], is_snapshot: bool, level: Level, world: &World) -> Option<Ear> {
+    pub(crate) fn listen(
+        &self,
+        keys: &[EntryKey],
+        is_snapshot: bool,
+        level: Level,
+        world: &World,
+    ) -> Option<Ear> {
         if !self.is_listening.load(Ordering::Relaxed) {
             return None;
         }
@@ -107,7 +113,13 @@ impl Tap {
     }
 
     #[cold]
-    fn listen_closely(&self, keys: &[EntryKey], is_snapshot: bool, level: Level, world: &World) -> Option<Ear> {
+    fn listen_closely(
+        &self,
+        keys: &[EntryKey],
+        is_snapshot: bool,
+        level: Level,
+        world: &World,
+    ) -> Option<Ear> {
         let mut inner = self.inner.lock();
         inner.offer(keys, is_snapshot, world);
         self.settle(&inner);
@@ -253,4 +265,45 @@ fn claim(receipt: &Receipt, level: Level, began: Moment) -> Option<Moment> {
     }
     let bound = receipt.bound.filter(|_| receipt.proof != ProofKind::None)?;
     Some(began.minus(bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candor_core::KeyValue;
+
+    fn keys(id: i64) -> [EntryKey; 1] {
+        [EntryKey::new(0, &[KeyValue::Int(id)])]
+    }
+
+    fn is_listening(tap: &Tap) -> bool {
+        tap.is_listening.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn nobody_listens_before_the_audit_wants_a_sample_and_after_it_was_drawn() {
+        let (tap, world) = (Tap::default(), World::system());
+        let read = |id| tap.listen(&keys(id), false, Level::Any, &world).is_some();
+        assert!(!is_listening(&tap) && !read(1));
+        assert_eq!(tap.next(), None, "nothing was read while the audit listened");
+        assert!(is_listening(&tap));
+        for id in 0..OFFERS {
+            assert!(is_listening(&tap) && !read(id as i64), "offered, and heard by nobody");
+        }
+        assert!(!is_listening(&tap), "the sample is drawn");
+        let drawn: Vec<Asked> = std::iter::from_fn(|| tap.next()).take(SAMPLE).collect();
+        assert_eq!(drawn.len(), SAMPLE);
+        assert!(is_listening(&tap), "it is used up, and the next is wanted");
+        tap.hush();
+        assert!(!is_listening(&tap));
+    }
+
+    #[test]
+    fn a_view_that_nobody_reads_any_more_is_watched_where_it_was_read_last() {
+        let (tap, world) = (Tap::default(), World::system());
+        tap.next();
+        assert!(tap.listen(&keys(7), false, Level::Any, &world).is_none());
+        let first = tap.next();
+        assert!(first.is_some() && tap.next() == first && tap.next() == first);
+    }
 }

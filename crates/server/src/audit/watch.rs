@@ -192,7 +192,8 @@ impl Watch<'_> {
         if !self.view.is_logged() {
             return None;
         }
-        let mut tags: Vec<Tag> = self.looks[before..=after].iter().flat_map(|look| &look.tags).copied().collect();
+        let mut tags: Vec<Tag> =
+            self.looks[before..=after].iter().flat_map(|look| &look.tags).copied().collect();
         tags.sort_unstable();
         tags.dedup();
         let until = self.looks[after].stamp.upper();
@@ -234,13 +235,8 @@ impl Watch<'_> {
         let audit = self.service.audit();
         let now = self.service.world().now();
         let changes = self.changes(before, after);
-        let evidence = report::Evidence {
-            asked: &self.asked,
-            served,
-            looks: &self.looks[before..=after],
-            changes,
-            now,
-        };
+        let evidence =
+            report::Evidence { asked: &self.asked, served, looks: &self.looks[before..=after], changes, now };
         let tell = || report::incident(self.service, self.view, &evidence);
         let is_new = audit.incidents.lock().note(kind, self.view.index, &self.asked, now, tell);
         if is_new {

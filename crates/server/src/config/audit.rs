@@ -56,9 +56,48 @@ pub(super) fn read(root: &Section<'_>, known: &[&str]) -> AuditSettings {
         views.iter().map(|view| view.text.into()).collect()
     });
     section.finish();
-    AuditSettings {
-        every: every.unwrap_or(default.every),
-        window: window.unwrap_or(default.window),
-        views,
+    AuditSettings { every: every.unwrap_or(default.every), window: window.unwrap_or(default.window), views }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Origin};
+
+    fn parse(section: &str) -> Result<AuditSettings, String> {
+        let text = format!(
+            "[source.s]\nkind = \"sqlite\"\npath = \"s.db\"\n[view.user]\nowner = \"a\"\nsource = \"s\"\nkey = []\n\
+             sql = \"SELECT 1 AS one\"\n{section}"
+        );
+        let config = Config::parse(Origin::new("candor.toml", text), &|_| None);
+        config.map(|config| config.audit).map_err(|complaints| complaints.to_string())
+    }
+
+    #[test]
+    fn the_audit_is_on_unless_it_is_told_to_be_silent() {
+        assert_eq!(parse("").unwrap(), AuditSettings::default());
+        assert_eq!(AuditSettings::default().every, Some(Duration::from_secs(1)));
+        let all = "[audit]\nevery = \"5s\"\nwindow = \"1s\"\nviews = [\"user\"]\n";
+        let expected = AuditSettings {
+            every: Some(Duration::from_secs(5)),
+            window: Duration::from_secs(1),
+            views: Some(vec!["user".into()]),
+        };
+        assert_eq!(parse(all).unwrap(), expected);
+        assert_eq!(parse("[audit]\nevery = \"never\"\n").unwrap().every, None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_complained_about_with_the_mend() {
+        for (section, says) in [
+            ("every = \"1ms\"", "write at least 20ms"),
+            ("every = 1", "put it in quotes"),
+            ("window = \"1m\"", "from 20ms to 10s"),
+            ("views = [\"usr\"]", "did you mean `user`?"),
+            ("rate = 5", "has no field `rate`"),
+        ] {
+            let told = parse(&format!("[audit]\n{section}\n")).unwrap_err();
+            assert!(told.contains(says), "{section}: {told}");
+        }
     }
 }
