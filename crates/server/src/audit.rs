@@ -106,10 +106,10 @@ async fn run(service: &Service, mut closing: closing_signal::Receiver<bool>) {
     let (audit, world) = (service.audit(), service.world());
     let mut under_way = FuturesUnordered::new();
     let mut turn = 0;
+    service.views().iter().for_each(|view| view.tap.arm());
     audit.pace.lock().start(audit.settings.every, world.now());
     loop {
         let due = audit.pace.lock().due(world.now());
-        let hush = due.is_none();
         tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => return,
@@ -121,14 +121,8 @@ async fn run(service: &Service, mut closing: closing_signal::Receiver<bool>) {
             }
             () = until(service, due), if under_way.len() < AT_ONCE => {}
         }
-        if hush {
-            continue;
-        }
         let plan = audit.pace.lock().next(audit.settings.every, world.now());
-        let Some(plan) = plan else {
-            service.views().iter().for_each(|view| view.tap.hush());
-            continue;
-        };
+        let Some(plan) = plan else { continue };
         if let Some((view, asked)) = pick(service, &plan, &mut turn) {
             under_way.push(watch::watch(service, view, asked, audit.settings.window, plan.reads));
         }

@@ -131,6 +131,13 @@ impl Tap {
         Some(Ear { hearing, world: world.clone(), level, began: world.now() })
     }
 
+    /// Begins to draw a sample, so that there is something to watch when somebody asks for it.
+    pub(super) fn arm(&self) {
+        let mut inner = self.inner.lock();
+        inner.offers = Some(0);
+        self.settle(&inner);
+    }
+
     /// The next to be watched, if there is one. Begins to draw a sample where none is left.
     pub(super) fn next(&self) -> Option<Asked> {
         let mut inner = self.inner.lock();
@@ -175,14 +182,6 @@ impl Tap {
         drop(inner);
         let mut heard = hearing.heard.lock();
         std::mem::replace(&mut *heard, Heard { is_closed: true, ..Heard::default() })
-    }
-
-    /// Listens to nobody any more.
-    pub(super) fn hush(&self) {
-        let mut inner = self.inner.lock();
-        inner.offers = None;
-        inner.sample.clear();
-        self.settle(&inner);
     }
 
     /// The last look at this, from an earlier watch.
@@ -294,8 +293,6 @@ mod tests {
         let drawn: Vec<Asked> = std::iter::from_fn(|| tap.next()).take(SAMPLE).collect();
         assert_eq!(drawn.len(), SAMPLE);
         assert!(is_listening(&tap), "it is used up, and the next is wanted");
-        tap.hush();
-        assert!(!is_listening(&tap));
     }
 
     #[test]

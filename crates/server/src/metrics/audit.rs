@@ -55,8 +55,8 @@ pub(super) fn encode(service: &Service, encoder: &mut DescriptorEncoder<'_>) -> 
         for (view, figures) in views() {
             let (claimed, observed) = figures.tightness();
             let sum = if is_claim { claimed } else { observed };
-            let mut one = family.encode_family(&[("view", view)])?;
-            super::count(&mut one, sum.as_secs_f64())?;
+            let labels = [("view", view)];
+            super::count(&mut family.encode_family(&labels)?, sum.as_secs_f64())?;
         }
     }
     Ok(())
