@@ -11,7 +11,6 @@ use crate::exit::Code;
 use crate::explain;
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
-use crate::start;
 use crate::terminal::{Paint, Terminal, count, plain, wrap};
 use crate::wall::words;
 use clap::Args;
