@@ -99,7 +99,7 @@ pub use candor_tiers::{Memory, Tier, Usage};
 pub use error::{LoadError, Overload, ReadError, SessionError};
 pub use follow::{FeedStatus, FollowOptions, Follower, KnownLogs, Noted};
 pub use life::{EntryFacts, Happened, Happening, Life};
-pub use limit::Limits;
+pub use limit::{Limits, SpareTurn};
 pub use load::{Load, LoadContext, Loaded};
 pub use many::{LoadMany, ManyLoaded};
 pub use read::ManyError;

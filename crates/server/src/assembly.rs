@@ -10,6 +10,7 @@
 //! without knowing what they depend on, is not ready until it follows the server's log, and answers nothing from them
 //! before.
 
+use crate::audit::Audit;
 use crate::config::{Complaint, Complaints, Config, SourceDeclaration, Span, ViewDeclaration};
 use crate::database::Database;
 use crate::entry::heap_bytes;
@@ -241,9 +242,11 @@ impl Prepared {
                 declaration: declared.clone(),
                 derived: prepared.derived,
                 learned: prepared.is_awaited.then(Arc::default),
+                tap: Arc::default(),
             });
         }
-        Ok(Service::new(world, memory, sources, views))
+        let audit = Audit::new(config.audit.clone(), config.views.len(), || world.draw());
+        Ok(Service::new(world, memory, sources, views, audit))
     }
 }
 

@@ -7,6 +7,7 @@
 //! and **true ages** are histograms. `feed_proven_age_seconds` bounds the feed's lag from above: no change that was
 //! visible longer ago than this is missing in the ledger.
 
+mod audit;
 mod postgres;
 
 use crate::service::{FeedHealth, ServedSource, ServedView, Service};
@@ -97,6 +98,7 @@ impl Collector for Scrape {
         self.sources(&mut encoder)?;
         self.postgres(&mut encoder)?;
         self.memory(&mut encoder)?;
+        audit::encode(&self.service, &mut encoder)?;
         self.door(&mut encoder)
     }
 }

@@ -5,7 +5,8 @@
 
 use crate::ask::{AskError, NotOffered};
 use crate::assembly::{Prepared, is_by_row};
-use crate::auth::{Subject, key};
+use crate::audit::{self, Audit, Campaign, Tap};
+use crate::auth::{Caller, Subject, key};
 use crate::config::{Complaints, Config, ViewDeclaration};
 use crate::database::Database;
 use crate::entry::{EntryKey, Json};
@@ -15,7 +16,7 @@ use crate::upkeep;
 use candor::{
     Answer, Cache, Demanded, FeedStatus, Life, Limits, LoadMany, Memory, ReadError, Tier, Usage, World,
 };
-use candor_core::{Demand, Derived, ProofKind, SessionToken, Tag};
+use candor_core::{Demand, Derived, Level, ProofKind, SessionToken, Tag};
 use candor_postgres::SlotFigures;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,7 @@ struct Inner {
     names: HashMap<Box<str>, usize>,
     closing: watch::Sender<bool>,
     is_draining: AtomicBool,
+    audit: Audit,
 }
 
 /// A source, its cache and its protection.
@@ -79,6 +81,8 @@ pub struct ServedView {
     /// What its source found out later, if it was not there when the service started and `derived` is empty; `None` for
     /// a view that was held at the start.
     pub(crate) learned: Option<Arc<OnceLock<Derived>>>,
+    /// Where the audit hears what is served of it.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// Why a source is not ready.
@@ -105,12 +109,13 @@ impl Service {
         memory: Arc<Memory<EntryKey, Json>>,
         sources: Vec<ServedSource>,
         views: Vec<ServedView>,
+        audit: Audit,
     ) -> Self {
         let names = views.iter().enumerate().map(|(at, view)| (view.declaration.name.clone(), at)).collect();
         let closing = watch::Sender::new(false);
         upkeep::begin(&world, &sources, &views, &closing);
         let is_draining = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining }) }
+        Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining, audit }) }
     }
 
     /// The view of that name.
@@ -149,8 +154,13 @@ impl Service {
         key: &EntryKey,
         demand: Demand,
     ) -> Result<ServedAnswer, ReadError> {
+        let ear = view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
         let loader = Arc::clone(&view.loader);
-        view.cache.read_with(key, Demanded(demand), || loader).await
+        let answer = view.cache.read_with(key, Demanded(demand), || loader).await?;
+        if let Some(ear) = ear {
+            ear.heard(std::slice::from_ref(&answer));
+        }
+        Ok(answer)
     }
 
     /// Reads several keys, each at the demanded level; as a snapshot all answers hold together. In the order asked.
@@ -174,12 +184,54 @@ impl Service {
         }
         if is_snapshot {
             let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
-            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await;
-            return answers.map_err(AskError::of_all);
+            let ear = view.tap.listen(keys, true, demand.level, &self.inner.world);
+            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
+            if let Some(ear) = ear {
+                ear.heard(&answers);
+            }
+            return Ok(answers);
         }
         let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
+        let listen = |key| view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
+        let ears: Vec<_> = keys.iter().map(listen).collect();
         let answers = view.cache.read_many(keys, Demanded(demand), loader).await;
-        answers.map_err(|failed| AskError::Failed { at: Some(failed.at), error: failed.error })
+        let answers =
+            answers.map_err(|failed| AskError::Failed { at: Some(failed.at), error: failed.error })?;
+        for (ear, answer) in ears.into_iter().zip(&answers) {
+            if let Some(ear) = ear {
+                ear.heard(std::slice::from_ref(answer));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Lets the audit hear what memory holds of keys, without a change to it. Of snapshots it holds nothing.
+    pub(crate) fn peek(&self, view: &ServedView, keys: &[EntryKey], is_snapshot: bool) {
+        let ([key], false) = (keys, is_snapshot) else { return };
+        let ear = view.tap.listen(keys, false, Level::Any, &self.inner.world);
+        if let (Some(ear), Some(answer)) = (ear, view.cache.peek(key)) {
+            ear.heard(&[answer]);
+        }
+    }
+
+    /// Begins to hold served answers against the source, at the pace of the configuration.
+    pub fn begin_audit(&self) {
+        audit::begin(self, self.inner.closing.subscribe());
+    }
+
+    /// Does so more often for a while.
+    pub fn campaign(&self, campaign: Campaign) {
+        self.begin_audit();
+        self.inner.audit.campaign(campaign, self.inner.world.now());
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// What the audit has found, for whoever may read everything.
+    pub fn audited(&self) -> serde_json::Value {
+        audit::tell(self, &Caller::anonymous())
     }
 
     /// The token for everything visible at the source now.

@@ -5,7 +5,7 @@
 
 use super::answer::{Dress, json};
 use super::problem::{Kind, Problem};
-use super::{Gate, body, demand, explain, failure, path};
+use super::{Gate, audit, body, demand, explain, failure, path};
 use crate::ask::AskError;
 use crate::auth::{Action, Caller};
 use crate::config::{RequestLimits, ServerSettings};
@@ -106,6 +106,9 @@ impl Door {
         match path {
             "/v1/fence" if is_post => self.fence(&uri, request).await,
             "/v1/invalidate" if is_post => self.invalidate(&uri, request).await,
+            "/v1/audit" if is_get => self.audit(&uri, request.headers()),
+            "/v1/audit" if is_post => self.campaign(&uri, request).await,
+            "/v1/audit" => Err(not_allowed("GET, HEAD, POST")),
             "/v1/fence" | "/v1/invalidate" => Err(not_allowed("POST")),
             "/healthz" if is_get => Ok(json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}"))),
             "/readyz" if is_get => Ok(self.ready(&uri, request.headers())),
@@ -114,7 +117,7 @@ impl Door {
             _ => Err(Problem::new(
                 Kind::NotFound,
                 "there is nothing at this path",
-                "the calls are under /v1/: views, fence, invalidate, explain",
+                "the calls are under /v1/: views, fence, invalidate, explain, audit",
             )),
         }
     }
@@ -233,6 +236,28 @@ impl Door {
         let life = self.service.explain(view, &key);
         let told = explain::life(view, self.service.source_of(view), &asked.parts, &life);
         Ok(json(StatusCode::OK, told.to_string().into()))
+    }
+
+    /// `GET /v1/audit`. Views that the caller may not read are not in it.
+    fn audit(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(uri, headers)?;
+        caller.may(Action::Explain)?;
+        Ok(json(StatusCode::OK, crate::audit::tell(&self.service, &caller).to_string().into()))
+    }
+
+    /// `POST /v1/audit`.
+    async fn campaign(&self, uri: &Uri, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(uri, request.headers())?;
+        caller.may(Action::Explain)?;
+        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let asked: body::Campaign = body::parse(&body, audit::MEND)?;
+        match &asked.view {
+            Some(view) => self.readable(&caller, view).map(drop)?,
+            // It asks every source.
+            None => caller.may_read_all()?,
+        }
+        self.service.campaign(audit::campaign(asked)?);
+        Ok(json(StatusCode::OK, crate::audit::tell(&self.service, &caller).to_string().into()))
     }
 
     /// `GET /readyz`. Whoever may read everything is told why not; the reasons name sources and files.

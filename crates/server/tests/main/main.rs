@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic with its place is the message")]
 
+mod audit;
 mod auth;
 mod explaining;
 mod limits;
