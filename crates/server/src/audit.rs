@@ -8,7 +8,7 @@
 //!
 //! A *watch* looks at one key (or one snapshot's keys) in the source, hears for a moment what doors serve of it, and
 //! looks again. [`judge`] compares. Neither memory nor the ledger is asked whether an answer is right: a false receipt
-//! that they call fine is what this is for. See `docs/audit.md` and the decision `docs/decisions/0025`.
+//! that they call fine is what this is for. See `docs/audit.md` and the decision `docs/decisions/0020`.
 //!
 //! Rooms: `tap` hears, `look` asks the source, `judge` compares, `watch` is one watch from its first look to its last,
 //! `pace` says when the next may begin, `figures` count, `incidents` keep what must not be, `report` tells.
