@@ -13,7 +13,9 @@ mod bench;
 mod cargo;
 mod check;
 mod fuzz;
+mod model;
 mod sabotage;
+mod soak;
 mod stage;
 mod test;
 mod tidy;
@@ -28,7 +30,11 @@ cargo x <command>
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
+  soak [args]           writers and faults on a real PostgreSQL, every answer judged; --minutes n (20), --seed n, --json
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
+  scoreboard [args]     the usual ways to cache beside Candor, on real servers, healthy and under faults
+  model [--full] [world …]
+                        every interleaving of the protocol in a small world; --full takes the larger worlds too
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
 
@@ -41,8 +47,11 @@ fn main() -> ExitCode {
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
+        (Some("soak"), arguments) => soak::run(arguments),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
+        (Some("scoreboard"), arguments) => bench::run("scoreboard", arguments),
+        (Some("model"), arguments) => model::run(arguments),
         (Some("bench"), []) => bench::list(),
         (Some("bench"), [name, arguments @ ..]) => bench::run(name, arguments),
         (None | Some("help" | "--help" | "-h"), _) => {

@@ -18,7 +18,15 @@ pub(crate) fn run() -> ExitCode {
 
 /// One stage of the tests.
 pub(crate) fn audit() -> Outcome {
-    let mut command = cargo(&["test", "--package", "candor-sim", "--target-dir", "target/sabotage"]);
+    let mut command = cargo(&[
+        "test",
+        "--package",
+        "candor-sim",
+        "--package",
+        "candor-soak",
+        "--target-dir",
+        "target/sabotage",
+    ]);
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     command.env("RUSTFLAGS", format!("{flags} --cfg candor_sabotage"));
     passes(command)

@@ -19,7 +19,7 @@
 
 use super::{Ask, Log, Standing, covered};
 use crate::identity::STARTED_SQL;
-use crate::pool::Held;
+use crate::pool::{Held, Route};
 use candor_core::Position;
 use candor_core::port::SourceError;
 use parking_lot::Mutex;
@@ -139,8 +139,14 @@ impl Log {
 
 async fn ask(held: &mut Held, sql: &Arc<str>) -> Result<Told, SourceError> {
     let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
-    let statement = held.prepared(sql, &[]).await.map_err(doing)?;
-    let row = held.client.query_one(&statement, &[]).await.map_err(doing)?;
+    let row = match held.route {
+        Route::Direct => {
+            let statement = held.prepared(sql, &[]).await.map_err(doing)?;
+            held.client.query_one(&statement, &[]).await.map_err(doing)?
+        }
+        // By name, the next session might know another statement, and answer that.
+        Route::Pooler => held.client.query_typed_one(sql, &[]).await.map_err(doing)?,
+    };
     let read = |error: tokio_postgres::Error| crate::fault::of("reading the position", &error);
     let at: i64 = row.try_get(0).map_err(read)?;
     let coverage = if row.len() > 3 { Some(row.try_get(3).map_err(read)?) } else { None };

@@ -264,7 +264,8 @@ impl Task {
     async fn is_covered(&self, standing: &Standing) -> bool {
         let Ok(mut held) = self.pool.acquire().await else { return false };
         held.busy();
-        let row = held.client.query_one(&format!("SELECT {}", covered(&self.options.publication)), &[]).await;
+        let sql = format!("SELECT {}", covered(&self.options.publication));
+        let row = held.client.query_typed_one(&sql, &[]).await;
         held.settled();
         row.and_then(|row| row.try_get::<_, String>(0)).is_ok_and(|coverage| coverage == standing.coverage)
     }

@@ -1,0 +1,95 @@
+//! The long run, short: half a minute with faults, in which no receipt may be false; and runs with a defence taken out,
+//! which the oracle must notice.
+//!
+//! Sabotage inside the engine is compiled in only by `cargo x sabotage`; without it that test is not there.
+
+#![expect(clippy::print_stdout, reason = "the run shows its figures to whoever runs it with --nocapture")]
+
+use candor_soak::{Lie, Report, Settings, run};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+fn settings(seconds: u64) -> Settings {
+    Settings {
+        duration: Duration::from_secs(seconds),
+        patience: Duration::from_secs(150),
+        enough: |_| true,
+        seed: 15,
+        candor: None,
+        calm: None,
+        lie: Lie::None,
+        readers: 2,
+        rate: 100,
+        progress: None,
+    }
+}
+
+async fn ran(settings: Settings) -> Report {
+    let report = run(settings).await;
+    println!("{}", report.human());
+    assert!(
+        report.contradictions.is_empty(),
+        "the oracle is not to be believed: {:?}",
+        report.contradictions
+    );
+    report
+}
+
+/// The binary beside this test program, built if it is not.
+#[cfg(not(candor_sabotage))]
+fn candor() -> PathBuf {
+    let program = std::env::current_exe().expect("a test program has a path");
+    let profile = program.ancestors().nth(2).expect("target/debug/deps/main").to_path_buf();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", "candor-cli", "--bin", "candor", "--target-dir"]);
+    build.arg(profile.parent().expect("target/debug"));
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().is_ok_and(|status| status.success()), "the binary `candor` cannot be built");
+    profile.join("candor")
+}
+
+#[cfg(not(candor_sabotage))]
+mod honest {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn half_a_minute_of_writers_and_faults_on_postgres_brings_no_false_receipt() {
+        let calm = Some(Duration::from_millis(1500));
+        // Whether there was anything to get wrong.
+        let enough = |report: &Report| {
+            report.answers() > 500 && report.opportunities() > 50 && report.answered_from("l1") > 20
+        };
+        let report = ran(Settings { candor: Some(candor()), calm, enough, ..settings(30) }).await;
+        assert!(report.is_clean(), "{}", report.human());
+        assert!(enough(&report), "{}", report.human());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn a_loader_that_takes_its_stamp_after_its_value_is_noticed() {
+        let enough = |report: &Report| report.violations() > 0;
+        let report = ran(Settings { lie: Lie::StampAfterRead, enough, ..settings(3) }).await;
+        assert!(report.violations() > 0, "{}", report.human());
+    }
+}
+
+#[cfg(candor_sabotage)]
+mod sabotaged {
+    use super::*;
+    use candor::sabotage::{Sabotage, set};
+
+    /// One after another: the sabotage is of the whole process.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn defences_that_are_taken_out_are_noticed_on_postgres() {
+        set(Sabotage::Nothing);
+        let report = ran(settings(8)).await;
+        assert_eq!(report.violations(), 0, "{}", report.human());
+        set(Sabotage::JudgeAlwaysCurrent);
+        let enough = |report: &Report| report.violations() > 0;
+        let report = ran(Settings { enough, ..settings(3) }).await;
+        assert!(report.violations() > 0, "{}", report.human());
+        set(Sabotage::Nothing);
+    }
+}
