@@ -148,11 +148,11 @@ struct State {
     registered: Option<LogId>,
 }
 
-/// Held by the task that asks. However it ends, by order or by a panic of the log's: those who wait for it are told, and
-/// nobody waits from then on.
-struct SendsEverybodyAway<'a>(&'a Shared);
+/// Held by the task that asks. However it ends, by order, by a panic of the log's or with its runtime before it ever ran:
+/// those who wait for it are told, and nobody waits from then on.
+struct SendsEverybodyAway(Arc<Shared>);
 
-impl Drop for SendsEverybodyAway<'_> {
+impl Drop for SendsEverybodyAway {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.no_more_fences = true;
@@ -173,8 +173,11 @@ impl Follower {
         let follower = Self::new(world, Some(log), options, known, FeedStatus::Starting);
         let shared = Arc::clone(&follower.shared);
         follower.shared.world.spawn(async move { shared.take_records().await });
-        let shared = Arc::clone(&follower.shared);
-        follower.shared.world.spawn(async move { shared.ask_fences().await });
+        let last = SendsEverybodyAway(Arc::clone(&follower.shared));
+        follower.shared.world.spawn(async move {
+            let SendsEverybodyAway(shared) = &last;
+            shared.ask_fences().await;
+        });
         follower
     }
 
@@ -403,17 +406,17 @@ impl Shared {
         let (answer, asked) = oneshot::channel();
         {
             let mut state = self.state.lock();
-            if !state.no_more_fences {
-                state.waiting.push(answer);
+            if state.no_more_fences {
+                return Err(gone());
             }
+            state.waiting.push(answer);
         }
         self.wanted.notify_one();
-        asked.await.unwrap_or_else(|_| Err(SourceError::down("this instance is shutting down")))
+        asked.await.unwrap_or_else(|_| Err(gone()))
     }
 
     async fn ask_fences(&self) {
         let Some(log) = &self.log else { return };
-        let _last = SendsEverybodyAway(self);
         let mut closing = self.closing.subscribe();
         let mut noted = self.world.now();
         loop {
@@ -561,6 +564,11 @@ impl Shared {
         self.known.learn(log);
         self.known.forget(state.registered.replace(log));
     }
+}
+
+/// What whoever waits for a fence is told when none will come.
+fn gone() -> SourceError {
+    SourceError::down("this instance is shutting down")
 }
 
 /// Lets every task that is ready to run do so before this one.

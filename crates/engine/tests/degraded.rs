@@ -164,7 +164,7 @@ async fn nobody_waits_for_a_fence_that_nobody_asks_for_any_more() {
     breaks.store(true, Ordering::Relaxed);
     // The first waits while the asking task panics; the second comes when it is gone. The clock stands still.
     for _ in 0..2 {
-        let read = cache.at(Strong).read(&1, source.reader());
+        let read = async { cache.at(Strong).read(&1, source.reader()).await };
         let answer =
             tokio::time::timeout(Duration::from_secs(20), read).await.expect("nobody waits").unwrap();
         assert_eq!((answer.value(), answer.receipt().origin), (Some(&10), Origin::Source));
