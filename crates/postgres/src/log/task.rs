@@ -43,6 +43,8 @@ const PUSH_AFTER: usize = 4;
 struct Wanted {
     at: u64,
     asked: usize,
+    /// Whether an answer that fell short was followed by another question at once.
+    asked_again: bool,
     again: Instant,
 }
 
@@ -186,7 +188,8 @@ impl Task {
                             let further = wanted.as_ref().is_none_or(|wanted| position > wanted.at);
                             if position > now_at && further {
                                 // Whoever waits for less is served on the way.
-                                wanted = Some(Wanted { at: position, asked: 0, again: Instant::now() });
+                                let again = Instant::now();
+                                wanted = Some(Wanted { at: position, asked: 0, asked_again: false, again });
                             }
                         }
                     }
@@ -230,8 +233,8 @@ impl Task {
                     let sent = self.reached.as_ref().map_or(sent, |reached| reached.sent);
                     // A walsender answers before it looks whether there is more to decode, so its first answer may be
                     // short of what it could tell; the second is not.
-                    let again = wanted.as_mut().filter(|wanted| wanted.asked == 1 && wanted.at > sent);
-                    let asks_again = again.map(|wanted| wanted.asked += 1).is_some();
+                    let again = wanted.as_mut().filter(|wanted| !wanted.asked_again && wanted.at > sent);
+                    let asks_again = again.map(|wanted| wanted.asked_again = true).is_some();
                     if (reply_requested || asks_again)
                         && let Err(error) = stream.confirm(Lsn(sent), Lsn(sent), asks_again).await
                     {
