@@ -177,7 +177,8 @@ async fn a_partition_that_is_detached_for_the_length_of_one_transaction_was_chan
         CREATE TABLE shop.item_a PARTITION OF shop.item FOR VALUES FROM (0) TO (1000);
         INSERT INTO shop.item SELECT i, 1 FROM generate_series(1, 100) AS i;";
     let world = World::new(cluster, schema, &[item()]).await;
-    let change = "BEGIN; ALTER TABLE shop.item DETACH PARTITION shop.item_a; UPDATE shop.item_a SET price = 2;
+    let change =
+        "BEGIN; ALTER TABLE shop.item DETACH PARTITION shop.item_a; UPDATE shop.item_a SET price = 2;
                   ALTER TABLE shop.item ATTACH PARTITION shop.item_a FOR VALUES FROM (0) TO (1000); COMMIT";
     changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
 }
