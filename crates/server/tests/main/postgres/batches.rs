@@ -1,7 +1,7 @@
 //! Several keys at once: how many statements reach the server.
 
 use super::world::{PgWorld, SCHEMA, text};
-use candor_testbed::Cluster;
+use candor_testbed::{Cluster, until};
 
 fn calls(cluster: &Cluster) -> u64 {
     let counted = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements \
@@ -42,8 +42,12 @@ fn a_hundred_keys_that_memory_lacks_are_one_statement_at_every_level() {
             "{level}"
         );
         assert_eq!(calls(&cluster) - before, 1, "{level}");
-        let again = world.post("/v1/views/user", &body);
-        assert_eq!((again.status, calls(&cluster) - before), (200, 1), "{level}: memory has them now");
+        // A machine that is slow enough makes a proof too old for the bound; then they are loaded once more.
+        until("memory has them", || {
+            let before = calls(&cluster);
+            assert_eq!(world.post("/v1/views/user", &body).status, 200, "{level}");
+            calls(&cluster) == before
+        });
     }
     assert!(world.metric("candor_pool_acquired_total{source=\"shop\"}").unwrap() >= 5.0);
 }
