@@ -185,7 +185,8 @@ impl Service {
         if is_snapshot {
             let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
             let ear = view.tap.listen(keys, true, demand.level, &self.inner.world);
-            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
+            let answers =
+                view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
             if let Some(ear) = ear {
                 ear.heard(&answers);
             }

@@ -37,7 +37,8 @@ fn audit_with_result(world: &World, url: &str, more: &[&str]) -> crate::world::R
 /// Reads key 1 of a view until memory answers.
 fn kept(world: &World, url: &str, view: &str) {
     candor_testbed::until("memory holds the key", || {
-        let told = world.candor(&["get", view, "1", "--level", "any", "--json", "--url", url]).expect(0).json();
+        let told =
+            world.candor(&["get", view, "1", "--level", "any", "--json", "--url", url]).expect(0).json();
         told["receipt"]["from"] == "l1"
     });
 }
@@ -122,6 +123,8 @@ fn a_postgres_server_passes_under_racing_writers_and_a_wrong_dependency_is_seen(
     world.file("candor.toml", &format!("{source}{server}{view}{NEXT}"));
     world.candor(&["setup"]).expect(0);
     let (_server, url) = world.serve();
+    // The first one finds nothing and begins to listen.
+    audit(&world, &url, &["--view", "track"]).expect(1);
     for view in ["track", "next"] {
         world.candor(&["get", view, "1", "--url", &url]).expect(0);
     }

@@ -125,7 +125,7 @@ fn every_reading_command_works_through_a_server_and_embedded() {
             "{told}"
         );
     }
-    let told = by(embedded, &["mget", "user", "1", "2", "3", "--level", "snapshot", "--json"]);
+    let told = by(embedded, &["mget", "user", "1", "2", "3", "--snapshot", "--json"]);
     assert_eq!(told.json()["answers"].as_array().map(Vec::len), Some(3), "{told:?}");
     by(embedded, &["get", "user", "1", "--session", "pg1.1.2.3"])
         .expect(2)

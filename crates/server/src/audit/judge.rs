@@ -49,7 +49,9 @@ pub(super) fn judge(
     changes: impl FnOnce(usize, usize) -> Option<usize>,
 ) -> Verdict {
     let Some(claimed) = served.claimed else { return Verdict::NotJudged };
-    let Some(before) = looks.iter().rposition(|look| look.ended <= claimed) else { return Verdict::NotJudged };
+    let Some(before) = looks.iter().rposition(|look| look.ended <= claimed) else {
+        return Verdict::NotJudged;
+    };
     // A look that took no time may be both: the clock is coarse.
     let Some(later) = looks[before..].iter().position(|look| look.begun >= served.given) else {
         return Verdict::NotJudged;
