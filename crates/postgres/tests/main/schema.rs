@@ -142,3 +142,56 @@ async fn a_schema_change_that_an_event_trigger_tells_of_ends_what_was_proven() {
     let change = "ALTER TABLE shop.item ALTER price TYPE int8 USING price + 100";
     changes(&world, change, 101, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
 }
+
+/// What one transaction takes away, writes to and puts back is as it was before and after, and nothing of it was logged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_leaves_the_publication_for_the_length_of_one_transaction_was_changed() {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    let publication =
+        "CREATE PUBLICATION candor FOR TABLES IN SCHEMA shop WITH (publish_via_partition_root = true)";
+    let world = World::new(cluster, publication, &[item()]).await;
+    let change = "BEGIN; ALTER PUBLICATION candor DROP TABLES IN SCHEMA shop; UPDATE shop.item SET price = 2;
+                  ALTER PUBLICATION candor ADD TABLES IN SCHEMA shop; COMMIT";
+    changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_leaves_a_published_schema_for_the_length_of_one_transaction_was_changed() {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    let publication =
+        "CREATE PUBLICATION candor FOR TABLES IN SCHEMA shop WITH (publish_via_partition_root = true)";
+    let world = World::new(cluster, publication, &[item()]).await;
+    let change = "BEGIN; ALTER TABLE shop.item SET SCHEMA public; UPDATE item SET price = 2;
+                  ALTER TABLE item SET SCHEMA shop; COMMIT";
+    changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_detached_for_the_length_of_one_transaction_was_changed() {
+    let cluster = Cluster::start();
+    let schema = "
+        CREATE SCHEMA shop;
+        CREATE TABLE shop.item (id int8 PRIMARY KEY, price int) PARTITION BY RANGE (id);
+        CREATE TABLE shop.item_a PARTITION OF shop.item FOR VALUES FROM (0) TO (1000);
+        INSERT INTO shop.item SELECT i, 1 FROM generate_series(1, 100) AS i;";
+    let world = World::new(cluster, schema, &[item()]).await;
+    let change =
+        "BEGIN; ALTER TABLE shop.item DETACH PARTITION shop.item_a; UPDATE shop.item_a SET price = 2;
+                  ALTER TABLE shop.item ATTACH PARTITION shop.item_a FOR VALUES FROM (0) TO (1000); COMMIT";
+    changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
+}
+
+/// The log tells of a row under the name that its table had then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_has_another_name_for_the_length_of_one_transaction_was_changed() {
+    let cluster = Cluster::start();
+    let world = World::new(cluster, SCHEMA, &[item()]).await;
+    let table = "BEGIN; ALTER TABLE shop.item RENAME TO other; UPDATE shop.other SET price = 2;
+                 ALTER TABLE shop.other RENAME TO item; COMMIT";
+    changes(&world, table, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
+    let schema = "BEGIN; ALTER SCHEMA shop RENAME TO other; UPDATE other.item SET price = 4;
+                  ALTER SCHEMA other RENAME TO shop; COMMIT";
+    changes(&world, schema, 4, "UPDATE shop.item SET price = 5 WHERE id = 1", 5).await;
+}
