@@ -1,4 +1,4 @@
-//! The long run, short: half a minute with faults, in which no receipt may be false; and runs with a defence taken out,
+//! The long run, short: a quarter of a minute with faults, in which no receipt may be false; and runs with a defence taken out,
 //! which the oracle must notice.
 //!
 //! Sabotage inside the engine is compiled in only by `cargo x sabotage`; without it that test is not there.
@@ -13,14 +13,14 @@ use std::time::Duration;
 fn settings(seconds: u64) -> Settings {
     Settings {
         duration: Duration::from_secs(seconds),
-        patience: Duration::from_secs(150),
+        patience: Duration::from_secs(120),
         enough: |_| true,
         seed: 15,
         candor: None,
         calm: None,
         lie: Lie::None,
         readers: 2,
-        rate: 100,
+        rate: 30,
         progress: None,
     }
 }
@@ -55,21 +55,30 @@ fn candor() -> PathBuf {
 mod honest {
     use super::*;
 
+    /// Two servers, their writers and readers at once would be too much for two cores.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-    async fn half_a_minute_of_writers_and_faults_on_postgres_brings_no_false_receipt() {
+    async fn a_while_of_writers_and_faults_on_postgres_brings_no_false_receipt() {
         let calm = Some(Duration::from_millis(1500));
-        // Whether there was anything to get wrong.
+        // Whether there was anything to get wrong, and whether it was the cache that did not get it wrong.
         let enough = |report: &Report| {
-            report.answers() > 500 && report.opportunities() > 50 && report.answered_from("l1") > 20
+            let doors = ["library a", "library b", "http"];
+            report.answers() > 500
+                && report.opportunities() > 50
+                && doors.iter().all(|door| report.proven_from_memory(door) > 10)
         };
-        let report = ran(Settings { candor: Some(candor()), calm, enough, ..settings(30) }).await;
+        let candor = tokio::task::spawn_blocking(candor).await.expect("the binary is built");
+        let _alone = ALONE.lock().await;
+        let report = ran(Settings { candor: Some(candor), calm, enough, ..settings(15) }).await;
         assert!(report.is_clean(), "{}", report.human());
-        assert!(enough(&report), "{}", report.human());
+        assert!(enough(&report), "nothing was tried: {}", report.human());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn a_loader_that_takes_its_stamp_after_its_value_is_noticed() {
         let enough = |report: &Report| report.violations() > 0;
+        let _alone = ALONE.lock().await;
         let report = ran(Settings { lie: Lie::StampAfterRead, enough, ..settings(3) }).await;
         assert!(report.violations() > 0, "{}", report.human());
     }
@@ -84,8 +93,9 @@ mod sabotaged {
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn defences_that_are_taken_out_are_noticed_on_postgres() {
         set(Sabotage::Nothing);
-        let report = ran(settings(8)).await;
-        assert_eq!(report.violations(), 0, "{}", report.human());
+        let enough = |report: &Report| report.opportunities() > 50 && report.answered_from("l1") > 50;
+        let report = ran(Settings { enough, ..settings(5) }).await;
+        assert!(report.is_clean() && enough(&report), "{}", report.human());
         set(Sabotage::JudgeAlwaysCurrent);
         let enough = |report: &Report| report.violations() > 0;
         let report = ran(Settings { enough, ..settings(3) }).await;
