@@ -1,9 +1,10 @@
 //! Connections that are cut amid a record, and gaps.
 
-use super::world::{World, view};
+use super::world::{World, options, view};
 use candor::FeedStatus;
 use candor_core::port::Log;
 use candor_core::{Rows, ViewQuery};
+use candor_postgres::{ConnectOptions, Postgres, PostgresOptions};
 use candor_testbed::{Cluster, Proxy};
 use std::time::Duration;
 
@@ -90,6 +91,35 @@ async fn a_commit_that_begins_where_a_gap_was_made_is_told() {
     }
     panic!("somebody wrote into the log in between each time");
 }
+
+/// Before the log is followed, every view is held against the schema, one after another. Together that takes longer than a
+/// connection may, where there are many or the server is far away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_views_far_away_are_followed_again_after_a_cut() {
+    let cluster = Cluster::start();
+    let proxy = Proxy::to(cluster.address());
+    cluster.psql(SCHEMA);
+    let of = |number| view(&format!("item{number}"), "SELECT id, price FROM item WHERE id = $1", Rows::One);
+    let views: Vec<_> = (0..VIEWS).map(of).collect();
+    let url = cluster.url_through(proxy.address(), "postgres");
+    let connect = ConnectOptions::parse(&format!("{url}?connect_timeout=2"), &|_| None).expect("an address");
+    let postgres = Postgres::open(PostgresOptions {
+        statement_timeout: Duration::from_secs(1),
+        ..PostgresOptions::new(connect)
+    });
+    Postgres::open(options(&cluster)).setup(&views).await.expect("setup");
+    let world = World::over(cluster, postgres, &views).await;
+    cut_off(&world, &proxy);
+    proxy.delay(FAR);
+    proxy.accept();
+    let follows = tokio::time::timeout(Duration::from_secs(60), world.cache().follower().following());
+    assert!(follows.await.is_ok(), "{:?}", world.cache().follower().status());
+    world.warm(0, 1).await;
+}
+
+/// So many that asking for them over [`FAR`] takes longer than the two connections and a statement of that test may.
+const VIEWS: usize = 20;
+const FAR: Duration = Duration::from_millis(40);
 
 /// Cuts the instance off and waits until it has noticed.
 fn cut_off(world: &World, proxy: &Proxy) {
