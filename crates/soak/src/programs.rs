@@ -68,7 +68,10 @@ pub(crate) async fn bench(stage: Arc<Stage>, cluster: Arc<Cluster>, folder: Path
         }
         // Whatever it waits for, it ends: a lock that nobody gives back must not take the writers away.
         let mut command = Command::new("timeout");
-        command.env("PGOPTIONS", LIMITS).args(["30", "pgbench", "-n", "-c", "3", "-T", "4", "--max-tries", "3", "-h"]).arg(cluster.socket_dir());
+        command
+            .env("PGOPTIONS", LIMITS)
+            .args(["30", "pgbench", "-n", "-c", "3", "-T", "4", "--max-tries", "3", "-h"])
+            .arg(cluster.socket_dir());
         command.args(["-p", &cluster.port().to_string(), "-U", "postgres", "-R", &rate.to_string()]);
         command.args(["--random-seed", &random.below(1 << 30).to_string()]);
         for (path, (_, weight, _)) in scripts.iter().zip(SCRIPTS) {

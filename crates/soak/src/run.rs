@@ -2,7 +2,7 @@
 
 use crate::clock::{Nanos, now, pause};
 use crate::door::{Client, Served};
-use crate::embedded::{Embedded, Lie, open, queries};
+use crate::embedded::{Embedded, Lie, queries, set_up};
 use crate::faults::Theatre;
 use crate::judge::Judge;
 use crate::observation::Told;
@@ -75,7 +75,7 @@ pub async fn run(settings: Settings) -> Report {
     let two = Embedded::new(&through(1), SLOTS[1], settings.lie).await;
     let served = match &settings.candor {
         Some(program) => {
-            open(&stage.url, SLOTS[2]).setup(&queries()).await.expect("setup");
+            set_up(&stage.url, SLOTS[2], &queries()).await;
             Some(Mutex::new(Served::start(program, &through(2), SLOTS[2])))
         }
         None => None,

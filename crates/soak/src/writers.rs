@@ -102,7 +102,9 @@ async fn transact(
 pub(crate) async fn tidy(stage: Arc<Stage>) {
     while stage.is_on() {
         if let Some((client, _)) = connect(&stage, "tidy").await {
-            while stage.is_on() && tokio::time::timeout(Duration::from_secs(10), resolve(&client)).await == Ok(true) {
+            while stage.is_on()
+                && tokio::time::timeout(Duration::from_secs(10), resolve(&client)).await == Ok(true)
+            {
                 pause(Duration::from_secs(1)).await;
             }
         }
