@@ -30,6 +30,15 @@ impl Faults {
         }
     }
 
+    /// What is broken now, and when it was broken; or when the last fault ended.
+    pub(crate) fn current(&self) -> Result<(&str, Nanos), Nanos> {
+        match self.recent.back() {
+            Some((name, from, NEVER)) => Ok((name, *from)),
+            Some((_, _, to)) => Err(*to),
+            None => Err(0),
+        }
+    }
+
     /// Whether a fault was going on, or not yet five seconds over.
     pub(crate) fn is_near(&self, at: Nanos) -> bool {
         self.recent.iter().any(|(_, from, to)| *from <= at && at < to.saturating_add(5_000_000_000))

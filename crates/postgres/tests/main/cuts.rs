@@ -1,8 +1,10 @@
-//! Connections that are cut amid a record.
+//! Connections that are cut amid a record, and those that are slow.
 
-use super::world::{World, view};
+use super::world::{World, options, view};
 use candor_core::{Rows, ViewQuery};
+use candor_postgres::{ConnectOptions, Postgres, PostgresOptions};
 use candor_testbed::{Cluster, Proxy};
+use std::time::Duration;
 
 const SCHEMA: &str = "
     CREATE TABLE item (id int8 PRIMARY KEY, price int, about text);
@@ -39,3 +41,4 @@ async fn connections_cut_at_any_byte_lose_nothing_and_prove_nothing_false() {
         assert_eq!(world.price(0, key).await.to_string(), truth);
     }
 }
+
