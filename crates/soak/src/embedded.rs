@@ -23,6 +23,7 @@ pub enum Lie {
 }
 
 type Json = Arc<str>;
+type Loading = BoxFuture<'static, Result<Loaded<Json>, LoadError>>;
 type Views = Cache<(usize, i64), Json>;
 
 /// One instance.
@@ -130,12 +131,7 @@ impl Embedded {
         self.cache.fence().await.map_err(|error| why(&error))
     }
 
-    fn loader(
-        &self,
-    ) -> impl Fn(LoadContext<(usize, i64), Json>) -> BoxFuture<'static, Result<Loaded<Json>, LoadError>>
-    + Send
-    + Sync
-    + 'static {
+    fn loader(&self) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
         let (postgres, handles, lie) = (self.postgres.clone(), Arc::clone(&self.handles), self.lie);
         move |context| {
             let (view, key) = *context.key();

@@ -152,13 +152,14 @@ pub async fn run(settings: Settings) -> Report {
     report.seconds = crate::clock::millis(now() - began) / 1000.0;
     late.lock().iter().for_each(|value| report.unservable.add(*value));
     report.faults = faults.lock().done.clone();
-    let mut truth = stage.truth.lock();
-    truth.prune(crate::clock::NEVER);
-    (report.versions, report.lost) = (truth.versions, truth.lost);
-    report.contradictions = std::mem::take(&mut truth.contradictions);
-    report.contradictions.extend(stage.failure.lock().take());
-    report.acknowledged = stage.acknowledged.load(Ordering::Relaxed);
-    drop(truth);
+    {
+        let mut truth = stage.truth.lock();
+        truth.prune(crate::clock::NEVER);
+        (report.versions, report.lost) = (truth.versions, truth.lost);
+        report.contradictions = std::mem::take(&mut truth.contradictions);
+        report.contradictions.extend(stage.failure.lock().take());
+        report.acknowledged = stage.acknowledged.load(Ordering::Relaxed);
+    }
     one.cache.close(Duration::from_secs(2)).await;
     two.cache.close(Duration::from_secs(2)).await;
     judge.report

@@ -126,7 +126,7 @@ async fn resolve(client: &Client) -> bool {
 
 /// How a transaction ends that was prepared and left.
 pub(crate) fn end_of(gid: &str) -> String {
-    let end = if gid.len() % 2 == 0 { "COMMIT" } else { "ROLLBACK" };
+    let end = if gid.len().is_multiple_of(2) { "COMMIT" } else { "ROLLBACK" };
     format!("{end} PREPARED '{gid}'")
 }
 
