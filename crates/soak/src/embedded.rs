@@ -23,6 +23,7 @@ pub enum Lie {
 }
 
 type Json = Arc<str>;
+type Loading = BoxFuture<'static, Result<Loaded<Json>, LoadError>>;
 type Views = Cache<(usize, i64), Json>;
 
 type Loading = BoxFuture<'static, Result<Loaded<Json>, LoadError>>;
