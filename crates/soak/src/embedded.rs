@@ -26,8 +26,6 @@ type Json = Arc<str>;
 type Loading = BoxFuture<'static, Result<Loaded<Json>, LoadError>>;
 type Views = Cache<(usize, i64), Json>;
 
-type Loading = BoxFuture<'static, Result<Loaded<Json>, LoadError>>;
-
 /// One instance.
 #[derive(Clone)]
 pub(crate) struct Embedded {
