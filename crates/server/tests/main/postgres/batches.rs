@@ -41,7 +41,9 @@ fn a_hundred_keys_that_memory_lacks_are_one_statement_at_every_level() {
             if at == 0 { 100 } else { 45 },
             "{level}"
         );
-        assert_eq!(calls(&cluster) - before, 1, "{level}");
+        // One; where the machine is so slow that a flight begins too early for what is left, one more. Never one a key.
+        let statements = calls(&cluster) - before;
+        assert!((1..=2).contains(&statements), "{level}: {statements} statements");
         // A machine that is slow enough makes a proof too old for the bound; then they are loaded once more.
         until("memory has them", || {
             let before = calls(&cluster);
