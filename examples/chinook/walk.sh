@@ -108,7 +108,7 @@ for id in 1 7 42 99 412; do
   same "invoice $id" "$(value strong invoice $id | jq -c '[.[].unit_price | tonumber]')" \
     "$(truth "SELECT coalesce(json_agg(unit_price ORDER BY invoice_line_id), '[]') FROM invoice_line WHERE invoice_id = $id" | jq -c .)"
 done
-candor mget invoice 1 2 3 --level snapshot --json | jq -c '[.answers[].receipt | {from, position}]'
+candor mget invoice 1 2 3 --snapshot --json | jq -c '[.answers[].receipt | {from, position}]'
 candor explain track 1
 say 'metrics'
 curl -s "$CANDOR_URL/metrics" | grep -E '^candor_(slot|pool|feed)' | sed 's/^/   /'

@@ -85,7 +85,7 @@ async fn every_level_loads_at_once_and_strong_only_what_changed() {
     let keys: Vec<u32> = (1..=50).collect();
     let loader = Counting::of(&bench);
     bench.cache.read_many(&keys, Strong, loader.clone()).await.unwrap();
-    assert_eq!(loader.loads(), [keys.clone()]);
+    assert_eq!(loader.loads(), std::slice::from_ref(&keys));
     let before = bench.source.fences();
     let position = bench.source.commit([(7, Some(70)), (8, None)]);
     let answers = bench.cache.read_many(&keys, Strong, loader.clone()).await.unwrap();

@@ -117,9 +117,12 @@ pub(crate) async fn read(
 
 /// A slot in numbers, for metrics; `None` if there is no such slot.
 pub(crate) async fn slot_figures(client: &Client, slot: &str) -> Result<Option<SlotFigures>, SourceError> {
-    const SQL: &str = "SELECT greatest(0, here - restart_lsn)::int8, greatest(0, here - confirmed_flush_lsn)::int8, \
-        greatest(0, safe_wal_size)::int8, active FROM pg_replication_slots, LATERAL (SELECT CASE WHEN \
-        pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) now (here) WHERE slot_name = $1";
+    // `greatest` passes NULL over; the second arguments are NULL where the first are, and zero elsewhere.
+    const SQL: &str = "SELECT greatest(here - restart_lsn, restart_lsn - restart_lsn)::int8, \
+        greatest(here - confirmed_flush_lsn, confirmed_flush_lsn - confirmed_flush_lsn)::int8, \
+        greatest(safe_wal_size, safe_wal_size - safe_wal_size)::int8, active \
+        FROM pg_replication_slots, LATERAL (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
+        ELSE pg_current_wal_lsn() END) now (here) WHERE slot_name = $1";
     let doing = "asking how much log the slot keeps";
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] = [(&slot, Type::TEXT)];
     let asked = client.query_typed_opt(SQL, &parameters);

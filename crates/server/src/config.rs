@@ -79,14 +79,7 @@ impl Config {
         let reader = Reader::new(&origin, environment, complaints);
         let (sources, views, l1, server, audit) = read_sections(&reader, &root);
         let complaints = reader.into_complaints();
-        complaints.verdict(()).map(|()| Self {
-            sources,
-            views,
-            l1,
-            server,
-            audit,
-            origin: origin.clone(),
-        })
+        complaints.verdict(()).map(|()| Self { sources, views, l1, server, audit, origin: origin.clone() })
     }
 
     /// A complaint about a part of the file, for what is only found out later.

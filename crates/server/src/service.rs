@@ -186,7 +186,8 @@ impl Service {
         if is_snapshot {
             let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
             let ear = view.tap.listen(keys, true, demand.level, &self.inner.world);
-            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
+            let answers =
+                view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
             if let Some(ear) = ear {
                 ear.heard(&answers);
             }
@@ -194,14 +195,12 @@ impl Service {
         }
         let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
         let listen = |key| view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
-        let ears: Vec<_> = keys.iter().map(listen).collect();
+        let ears: Vec<_> = keys.iter().enumerate().filter_map(|(at, key)| Some((at, listen(key)?))).collect();
         let answers = view.cache.read_many(keys, Demanded(demand), loader).await;
         let answers =
             answers.map_err(|failed| AskError::Failed { at: Some(failed.at), error: failed.error })?;
-        for (ear, answer) in ears.into_iter().zip(&answers) {
-            if let Some(ear) = ear {
-                ear.heard(std::slice::from_ref(answer));
-            }
+        for (at, ear) in ears {
+            ear.heard(&answers[at..=at]);
         }
         Ok(answers)
     }

@@ -2,7 +2,7 @@
 
 use crate::observation::{Asked, Claim, Content};
 use crate::schema::{ACCOUNT, ACCOUNTS, VIEWS};
-use candor::core::port::{BoxFuture, Log, Source, ViewHandle};
+use candor::core::port::{BoxFuture, Log, Source, SourceError, ViewHandle};
 use candor::{
     Answer, Any, Cache, Contract, Demand, Demanded, Level, LoadContext, LoadError, LoadMany, Loaded,
     ManyLoaded, ReadError, Refresh, SessionToken,
@@ -23,6 +23,7 @@ pub enum Lie {
 }
 
 type Json = Arc<str>;
+type Loading = BoxFuture<'static, Result<Loaded<Json>, LoadError>>;
 type Views = Cache<(usize, i64), Json>;
 
 /// One instance.
@@ -53,16 +54,37 @@ pub(crate) fn open(url: &str, slot: &str) -> Postgres {
     Postgres::open(PostgresOptions { slot: slot.into(), connections_max: 4, ..PostgresOptions::new(connect) })
 }
 
+/// Sets up for an instance with this slot.
+pub(crate) async fn set_up(url: &str, slot: &str, queries: &[ViewQuery]) {
+    let postgres = open(url, slot);
+    let plan = patiently("setup", || postgres.setup(queries)).await;
+    assert!(plan.refused.is_empty(), "{plan:#?}");
+}
+
+/// Before anything is broken on purpose, only a busy machine can be in the way: its server takes longer than Candor waits.
+async fn patiently<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, SourceError>>,
+{
+    let until = crate::clock::now() + 180_000_000_000;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(crate::clock::now() < until, "{what}: {error:?}"),
+        }
+        crate::clock::pause(Duration::from_millis(200)).await;
+    }
+}
+
 impl Embedded {
     /// Sets up, prepares, follows.
     pub(crate) async fn new(url: &str, slot: &str, lie: Lie) -> Self {
         let postgres = open(url, slot);
         let queries = queries();
-        let plan = postgres.setup(&queries).await.expect("setup");
-        assert!(plan.refused.is_empty(), "{plan:#?}");
+        set_up(url, slot, &queries).await;
         let mut handles = Vec::new();
         for query in &queries {
-            let derived = postgres.prepare(query).await.expect("prepare");
+            let derived = patiently("prepare", || postgres.prepare(query)).await;
             handles.push(derived.handle.unwrap_or_else(|| panic!("{derived:#?}")));
         }
         let contract = Contract {
@@ -109,12 +131,7 @@ impl Embedded {
         self.cache.fence().await.map_err(|error| why(&error))
     }
 
-    fn loader(
-        &self,
-    ) -> impl Fn(LoadContext<(usize, i64), Json>) -> BoxFuture<'static, Result<Loaded<Json>, LoadError>>
-    + Send
-    + Sync
-    + 'static {
+    fn loader(&self) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
         let (postgres, handles, lie) = (self.postgres.clone(), Arc::clone(&self.handles), self.lie);
         move |context| {
             let (view, key) = *context.key();

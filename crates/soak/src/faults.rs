@@ -6,8 +6,10 @@ use crate::embedded::{open, queries};
 use crate::observer::{Stage, lsn_of};
 use crate::random::Random;
 use crate::story::Faults;
+use crate::writers::end_of;
 use candor_testbed::{Cluster, Mode, Proxy};
 use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,11 +64,26 @@ const KINDS: [(Kind, u64); 15] = [
 ];
 
 impl Theatre {
-    /// Breaks things until the writers rest; then everything is whole again.
+    /// Breaks things until the writers rest; then everything is whole again. What cannot be made whole again ends the run:
+    /// nothing that came after it would say anything.
     pub(crate) fn perform(&self, seed: u64, calm: Duration) {
+        let performed = catch_unwind(AssertUnwindSafe(|| self.play(seed, calm)));
+        if let Err(panic) = performed {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            let fault = self.faults.lock().current().map(|(name, _)| name.to_owned()).unwrap_or_default();
+            self.stage.fail(format!("the fault {fault} could not be ended: {said}"));
+        }
+    }
+
+    fn play(&self, seed: u64, calm: Duration) {
         let mut random = Random::of(seed, 400);
         while self.stage.is_writing() {
             self.rest(calm.mul_f64(0.5 + random.below(1000) as f64 / 1000.0));
+            // Every fourth time it falls upon instances that have not come back from the last one.
+            if !random.once_in(4) {
+                self.until_proven();
+            }
             if !self.stage.is_writing() {
                 break;
             }
@@ -79,6 +96,17 @@ impl Theatre {
                 }
                 drawn -= weight;
             }
+        }
+    }
+
+    /// Waits until every door has answered from memory again since the last fault, for a while.
+    fn until_proven(&self) {
+        let since = self.faults.lock().current().err().unwrap_or(0);
+        let doors = 2 + usize::from(self.served.is_some());
+        let until = now() + crate::clock::nanos(RECOVERY);
+        let are_back = || self.stage.proven.lock().values().filter(|at| **at > since).count() == doors;
+        while !are_back() && now() < until && self.stage.is_writing() {
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -126,7 +154,7 @@ impl Theatre {
             Kind::KillBackend => self.crash(|| {
                 let victim = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'
                               AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
-                candor_testbed::until("there is a session to kill", || {
+                until("there is a session to kill", || {
                     self.cluster.try_psql(victim).is_ok_and(|pid| {
                         std::process::Command::new("kill")
                             .args(["-9", &pid])
@@ -135,7 +163,7 @@ impl Theatre {
                     })
                 });
                 // The server ends every session, recovers, and empties the marker.
-                candor_testbed::until("the server has recovered", || {
+                until("the server has recovered", || {
                     self.cluster.try_psql("SELECT count(*) FROM marker").is_ok_and(|count| count == "0")
                 });
             }),
@@ -179,7 +207,7 @@ impl Theatre {
     fn crash(&self, happen: impl FnOnce()) {
         let crashed = now();
         happen();
-        self.resolve("0 s");
+        self.resolve();
         // Nothing of the old era lies above it.
         let lsn = self.cluster.psql("SELECT pg_current_wal_insert_lsn()");
         let era = {
@@ -189,16 +217,15 @@ impl Theatre {
         };
         self.cluster.psql(&format!("DELETE FROM marker; INSERT INTO marker VALUES ({era})"));
         let from = now();
-        candor_testbed::until("the observer is back", || self.stage.truth.lock().observed_until > from);
+        until("the observer is back", || self.stage.truth.lock().observed_until > from);
         self.stage.truth.lock().settle(now());
     }
 
     /// Ends transactions that were prepared and left.
-    fn resolve(&self, older: &str) {
-        let gids = format!("SELECT gid FROM pg_prepared_xacts WHERE prepared < now() - interval '{older}'");
-        for gid in self.cluster.try_psql(&gids).unwrap_or_default().lines() {
-            let end = if gid.len() % 2 == 0 { "COMMIT" } else { "ROLLBACK" };
-            let _ = self.cluster.try_psql(&format!("{end} PREPARED '{gid}'"));
+    fn resolve(&self) {
+        let gids = "SELECT gid FROM pg_prepared_xacts";
+        for gid in self.cluster.try_psql(gids).unwrap_or_default().lines() {
+            let _ = self.cluster.try_psql(&end_of(gid));
         }
     }
 
@@ -213,7 +240,6 @@ impl Theatre {
 
     /// What setup would do, where something is missing.
     fn repair(&self, slot: &str, kind: Kind) {
-        self.resolve("10 s");
         if !matches!(kind, Kind::Slot | Kind::Publication) {
             return;
         }
@@ -243,6 +269,21 @@ impl Theatre {
         while now() < until && self.stage.is_writing() {
             std::thread::sleep(Duration::from_millis(5).min(duration));
         }
+    }
+}
+
+/// The longest that a fault waits for the instances to have recovered from the last one.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// The longest that a server may take for its recovery on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until `holds`, and panics when it takes too long.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = now() + crate::clock::nanos(PATIENCE);
+    while !holds() {
+        assert!(now() < end, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

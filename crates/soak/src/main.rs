@@ -1,4 +1,5 @@
-//! `cargo x soak`: the long run by itself. `--minutes n`, `--seed n`, `--json`, `--candor path`.
+//! `cargo x soak`: the long run by itself. `--minutes n`, `--seed n`, `--json`, `--candor path`; `--calm` breaks nothing,
+//! `--lie` gives the library loaders that take their stamp after their value, which the oracle must notice.
 
 #![expect(
     clippy::print_stdout,
@@ -10,7 +11,7 @@ use candor_soak::{Lie, Settings, run};
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "cargo x soak [--minutes <number>] [--seed <number>] [--json]";
+const USAGE: &str = "cargo x soak [--minutes <number>] [--seed <number>] [--json] [--calm] [--lie]";
 
 fn main() -> ExitCode {
     let mut settings = Settings {
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         calm: Some(Duration::from_secs(4)),
         lie: Lie::None,
         readers: 3,
-        rate: 60,
+        rate: 30,
         progress: Some(|line| eprintln!("{line}")),
     };
     let mut is_json = false;
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
             "--candor" => {
                 let found = words.next().and_then(|path| std::fs::canonicalize(path).ok());
                 found.map(|path| settings.candor = Some(path))
+            }
+            "--calm" => {
+                settings.calm = None;
+                Some(())
             }
             "--lie" => {
                 settings.lie = Lie::StampAfterRead;

@@ -5,6 +5,7 @@ use crate::clock::{Nanos, now, pause};
 use crate::schema::SLOT;
 use crate::truth::{Commit, Place, Truth};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +25,11 @@ pub(crate) struct Stage {
     pub(crate) acknowledged: AtomicU64,
     /// Set by the judge when the report has what the run is for.
     pub(crate) is_enough: AtomicBool,
+    /// When each door last answered from memory with a proof. What breaks things waits for that, or the cache would not be
+    /// what is tried.
+    pub(crate) proven: Mutex<BTreeMap<&'static str, Nanos>>,
+    /// Why the run itself cannot go on. Whoever sets it is not Candor, and the run is not clean.
+    pub(crate) failure: Mutex<Option<String>>,
 }
 
 impl Stage {
@@ -36,7 +42,18 @@ impl Stage {
             is_reading: true.into(),
             acknowledged: AtomicU64::new(0),
             is_enough: false.into(),
+            proven: Mutex::default(),
+            failure: Mutex::default(),
         }
+    }
+
+    /// The run ends early; the first reason stands.
+    pub(crate) fn fail(&self, why: String) {
+        self.failure.lock().get_or_insert(why);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.lock().is_some()
     }
 
     pub(crate) fn is_reading(&self) -> bool {

@@ -42,6 +42,9 @@ const SCRIPTS: [(&str, u32, &str); 5] = [
     ),
 ];
 
+/// What pgbench's sessions may take for one lock and one statement.
+const LIMITS: &str = "-c lock_timeout=2s -c statement_timeout=10s";
+
 /// Where the scripts lie.
 pub(crate) fn scripts(folder: &Path) -> Vec<PathBuf> {
     SCRIPTS
@@ -63,8 +66,12 @@ pub(crate) async fn bench(stage: Arc<Stage>, cluster: Arc<Cluster>, folder: Path
             pause(Duration::from_millis(100)).await;
             continue;
         }
-        let mut command = Command::new("pgbench");
-        command.args(["-n", "-c", "3", "-T", "4", "--max-tries", "3", "-h"]).arg(cluster.socket_dir());
+        // Whatever it waits for, it ends: a lock that nobody gives back must not take the writers away.
+        let mut command = Command::new("timeout");
+        command
+            .env("PGOPTIONS", LIMITS)
+            .args(["30", "pgbench", "-n", "-c", "3", "-T", "4", "--max-tries", "3", "-h"])
+            .arg(cluster.socket_dir());
         command.args(["-p", &cluster.port().to_string(), "-U", "postgres", "-R", &rate.to_string()]);
         command.args(["--random-seed", &random.below(1 << 30).to_string()]);
         for (path, (_, weight, _)) in scripts.iter().zip(SCRIPTS) {
@@ -94,6 +101,7 @@ pub(crate) async fn shell(stage: Arc<Stage>, cluster: Arc<Cluster>, seed: u64, e
                   WHERE NOT EXISTS (SELECT FROM item WHERE id = i)"
                 .to_owned(),
         };
+        let sql = format!("SET lock_timeout = '2s'; SET statement_timeout = '10s'; {sql}");
         let cluster = Arc::clone(&cluster);
         // It may fail: a deadlock, a lock that is not had in time, a server that is not there.
         let _ = tokio::task::spawn_blocking(move || cluster.try_psql(&sql)).await;

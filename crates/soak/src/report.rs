@@ -80,6 +80,18 @@ impl Report {
         self.lines.values().filter_map(|line| line.from.get(origin)).sum()
     }
 
+    /// Answers from memory at levels that need a proof, through one door: what the run is about.
+    pub fn proven_from_memory(&self, door: &str) -> u64 {
+        let is_proven = |asked: &Asked| matches!(asked, Asked::Strong | Asked::Bounded(_));
+        let lines = self.lines.iter().filter(|((name, asked), _)| *name == door && is_proven(asked));
+        lines.filter_map(|(_, line)| line.from.get("l1")).sum()
+    }
+
+    /// Reads that got no answer.
+    pub(crate) fn refused_in_all(&self) -> u64 {
+        self.lines.values().flat_map(|line| line.refused.values()).sum()
+    }
+
     /// Whether nothing was wrong, with Candor or with the oracle.
     pub fn is_clean(&self) -> bool {
         self.violations() == 0 && self.contradictions.is_empty() && self.deaths.is_empty()

@@ -1,8 +1,8 @@
 //! One run: everything is started, broken, judged, and ended in order.
 
-use crate::clock::{now, pause};
+use crate::clock::{Nanos, now, pause};
 use crate::door::{Client, Served};
-use crate::embedded::{Embedded, Lie, open, queries};
+use crate::embedded::{Embedded, Lie, queries, set_up};
 use crate::faults::Theatre;
 use crate::judge::Judge;
 use crate::observation::Told;
@@ -75,7 +75,7 @@ pub async fn run(settings: Settings) -> Report {
     let two = Embedded::new(&through(1), SLOTS[1], settings.lie).await;
     let served = match &settings.candor {
         Some(program) => {
-            open(&stage.url, SLOTS[2]).setup(&queries()).await.expect("setup");
+            set_up(&stage.url, SLOTS[2], &queries()).await;
             Some(Mutex::new(Served::start(program, &through(2), SLOTS[2])))
         }
         None => None,
@@ -98,13 +98,14 @@ pub async fn run(settings: Settings) -> Report {
     let late = Arc::new(Mutex::new(Vec::new()));
 
     go(observer::observe(Arc::clone(&stage), Duration::from_millis(2)));
-    go(observer::follow(Arc::clone(&stage), Duration::from_millis(300)));
+    go(observer::follow(Arc::clone(&stage), Duration::from_millis(500)));
     for number in 0..3 {
-        go(writers::write(Arc::clone(&stage), number, settings.seed, Duration::from_millis(25)));
+        go(writers::write(Arc::clone(&stage), number, settings.seed, Duration::from_millis(60)));
     }
     let (rate, seed) = (settings.rate, settings.seed);
     go(programs::bench(Arc::clone(&stage), Arc::clone(&cluster), folder.path().into(), rate, seed));
     go(programs::shell(Arc::clone(&stage), Arc::clone(&cluster), seed, Duration::from_secs(4)));
+    go(writers::tidy(Arc::clone(&stage)));
     go(probe::probe(Arc::clone(&stage), one.clone(), Arc::clone(&late)));
     let (tell, told) = channel(ANSWERS_WAITING);
     let board = Arc::new(Board::default());
@@ -128,15 +129,18 @@ pub async fn run(settings: Settings) -> Report {
         let stage = Arc::clone(&stage);
         let (duration, patience) = (settings.duration, settings.patience);
         async move {
-            pause(duration).await;
-            let until = began + crate::clock::nanos(patience);
-            while !stage.is_enough.load(Ordering::Relaxed) && now() < until {
+            let least = began + crate::clock::nanos(duration);
+            let most = least.max(began + crate::clock::nanos(patience));
+            let is_enough = || stage.is_enough.load(Ordering::Relaxed) && now() > least;
+            while !is_enough() && !stage.has_failed() && now() < most {
                 pause(Duration::from_millis(50)).await;
             }
             stage.is_writing.store(false, Ordering::Relaxed);
             if let Some(breaking) = breaking {
                 let broken = tokio::task::spawn_blocking(|| breaking.join()).await;
-                assert!(matches!(broken, Ok(Ok(()))), "a fault could not be committed: {broken:?}");
+                if !matches!(broken, Ok(Ok(()))) {
+                    stage.fail(format!("the thread that breaks things is gone: {broken:?}"));
+                }
             }
             pause(Duration::from_secs(1)).await;
             stage.is_reading.store(false, Ordering::Relaxed);
@@ -148,12 +152,14 @@ pub async fn run(settings: Settings) -> Report {
     report.seconds = crate::clock::millis(now() - began) / 1000.0;
     late.lock().iter().for_each(|value| report.unservable.add(*value));
     report.faults = faults.lock().done.clone();
-    let mut truth = stage.truth.lock();
-    truth.prune(crate::clock::NEVER);
-    (report.versions, report.lost) = (truth.versions, truth.lost);
-    report.contradictions = std::mem::take(&mut truth.contradictions);
-    report.acknowledged = stage.acknowledged.load(Ordering::Relaxed);
-    drop(truth);
+    {
+        let mut truth = stage.truth.lock();
+        truth.prune(crate::clock::NEVER);
+        (report.versions, report.lost) = (truth.versions, truth.lost);
+        report.contradictions = std::mem::take(&mut truth.contradictions);
+        report.contradictions.extend(stage.failure.lock().take());
+        report.acknowledged = stage.acknowledged.load(Ordering::Relaxed);
+    }
     one.cache.close(Duration::from_secs(2)).await;
     two.cache.close(Duration::from_secs(2)).await;
     judge.report
@@ -168,6 +174,7 @@ async fn judging(
     theatre: &Theatre,
 ) -> Judge {
     let (mut ended, mut looked, mut said) = (None, now(), now());
+    let mut life = Liveness { answers: 0, at: now() };
     loop {
         let mut batch = Vec::new();
         let taken = tokio::time::timeout(Duration::from_millis(20), told.recv_many(&mut batch, 4096)).await;
@@ -187,18 +194,12 @@ async fn judging(
                 drop(truth);
                 stage.is_enough.store((settings.enough)(&judge.report), Ordering::Relaxed);
                 mind(theatre, &mut judge);
+                life.look(&judge, stage, theatre);
             }
         }
         if let Some(progress) = settings.progress.filter(|_| now() - said > 30_000_000_000) {
             said = now();
-            let faults: u64 = theatre.faults.lock().done.values().sum();
-            let report = &judge.report;
-            progress(&format!(
-                "{} answers judged, {} waiting, {} false receipts, {faults} faults",
-                report.answers(),
-                judge.waiting(),
-                report.violations()
-            ));
+            progress(&progressed(&judge, theatre));
         }
         let is_over =
             ended.is_some_and(|ended| judge.waiting() == 0 || now() - ended > crate::clock::nanos(ENDING));
@@ -208,6 +209,64 @@ async fn judging(
         }
     }
 }
+
+fn progressed(judge: &Judge, theatre: &Theatre) -> String {
+    let faults = theatre.faults.lock();
+    let (done, report) = (faults.done.values().sum::<u64>(), &judge.report);
+    let current = faults.current().map_or_else(
+        |_| "none now".to_owned(),
+        |(name, since)| format!("{name} for {:.1} s", crate::clock::millis(now() - since) / 1000.0),
+    );
+    format!(
+        "{} answers judged, {} of them from memory, {} waiting, {} refused, {} false receipts, {done} faults ({current})",
+        report.answers(),
+        report.answered_from("l1"),
+        judge.waiting(),
+        report.refused_in_all(),
+        report.violations()
+    )
+}
+
+/// That something is judged at all. A run that stands still proves nothing, and says nothing by itself.
+struct Liveness {
+    answers: u64,
+    at: Nanos,
+}
+
+/// How long nothing may be judged while nothing is broken.
+const STANDSTILL: Nanos = 60_000_000_000;
+
+impl Liveness {
+    fn look(&mut self, judge: &Judge, stage: &Stage, theatre: &Theatre) {
+        let answers = judge.report.answers();
+        // What is broken may stop everything; the time counts from its end.
+        let whole_since = theatre.faults.lock().current().map_or_else(|ended| ended, |_| now());
+        if answers > self.answers {
+            *self = Self { answers, at: now() };
+        } else if stage.is_reading() && now() > self.at.max(whole_since) + STANDSTILL && !stage.has_failed() {
+            let truth = stage.truth.lock();
+            let ago = |at: Nanos| crate::clock::millis(now().saturating_sub(at)) / 1000.0;
+            let (log, seen) = (ago(truth.logged_until), ago(truth.observed_until));
+            drop(truth);
+            stage.fail(format!(
+                "nothing was judged for a minute while nothing was broken: {} answers wait; the oracle's log is {log:.1} s \
+                 old, its observer {seen:.1} s\n{}",
+                judge.waiting(),
+                theatre.cluster.try_psql(SITUATION).unwrap_or_else(|error| error)
+            ));
+        }
+    }
+}
+
+/// What the server is doing, for whoever asks why nothing moves.
+const SITUATION: &str = "
+    SELECT 'session', pid, application_name, state, wait_event_type, wait_event, age(backend_xmin), now() - xact_start,
+        left(query, 80) FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender');
+    SELECT 'prepared', gid, now() - prepared FROM pg_prepared_xacts;
+    SELECT 'slot', slot_name, active_pid, restart_lsn, confirmed_flush_lsn, wal_status,
+        pg_current_wal_insert_lsn() - restart_lsn FROM pg_replication_slots;
+    SELECT 'table', relname, pg_relation_size(relid), n_live_tup, n_dead_tup FROM pg_stat_user_tables;
+    SELECT 'marker', * FROM marker";
 
 /// Starts the server again if it ended by itself, which it never should.
 fn mind(theatre: &Theatre, judge: &mut Judge) {

@@ -29,7 +29,9 @@ pub(crate) const SLOT: &str = "oracle";
 /// Tables, triggers and the first rows.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE life (id int8 PRIMARY KEY, version int8 NOT NULL, nonce int8 NOT NULL, present bool NOT NULL,
-    shelf int8 NOT NULL, owner int8 NOT NULL, xid int8 NOT NULL);
+    shelf int8 NOT NULL, owner int8 NOT NULL, xid int8 NOT NULL)
+    -- Rewritten all the time and read whole: there is room beside each row, and what is dead goes soon.
+    WITH (fillfactor = 20, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 CREATE TABLE item (id int8 PRIMARY KEY, shelf int8 NOT NULL, owner int8 NOT NULL, amount int8 NOT NULL,
     version int8, nonce int8);
 CREATE INDEX ON item (shelf);

@@ -30,6 +30,15 @@ impl Faults {
         }
     }
 
+    /// What is broken now, and when it was broken; or when the last fault ended.
+    pub(crate) fn current(&self) -> Result<(&str, Nanos), Nanos> {
+        match self.recent.back() {
+            Some((name, from, NEVER)) => Ok((name, *from)),
+            Some((_, _, to)) => Err(*to),
+            None => Err(0),
+        }
+    }
+
     /// Whether a fault was going on, or not yet five seconds over.
     pub(crate) fn is_near(&self, at: Nanos) -> bool {
         self.recent.iter().any(|(_, from, to)| *from <= at && at < to.saturating_add(5_000_000_000))
@@ -64,6 +73,15 @@ pub(crate) fn story(
         let _ = writeln!(text, "  token:   fenced at {}, made at {}", after(given.floor), after(given.made));
     }
     let _ = writeln!(text, "  something newer was certainly visible at {}", after(superseded));
+    if let Content::List { shelf, .. } = seen.content {
+        for (commit, sum, visible) in truth.list_story(shelf) {
+            let _ = writeln!(
+                text,
+                "  list {shelf}: commit {commit} makes it {sum}, certainly visible at {}",
+                after(visible)
+            );
+        }
+    }
     let ids = match &seen.content {
         Content::Absent(id) | Content::NotJoined(id) => vec![*id],
         other => other.versions().iter().map(|version| version.id).collect(),

@@ -97,6 +97,39 @@ async fn transact(
     Ok(())
 }
 
+/// Ends what was prepared and left by a writer that lost its connection between the two phases: its locks stop all others,
+/// and while it is open nothing that is dead can be cleared away.
+pub(crate) async fn tidy(stage: Arc<Stage>) {
+    while stage.is_on() {
+        if let Some((client, _)) = connect(&stage, "tidy").await {
+            while stage.is_on()
+                && tokio::time::timeout(Duration::from_secs(10), resolve(&client)).await == Ok(true)
+            {
+                pause(Duration::from_secs(1)).await;
+            }
+        }
+        pause(Duration::from_millis(500)).await;
+    }
+}
+
+/// Whether the server still answers.
+async fn resolve(client: &Client) -> bool {
+    let left = "SELECT gid FROM pg_prepared_xacts WHERE prepared < now() - interval '3 s'";
+    let Ok(left) = client.query(left, &[]).await else { return false };
+    for row in left {
+        let gid: &str = row.get(0);
+        // Its writer may be faster.
+        let _ = client.batch_execute(&end_of(gid)).await;
+    }
+    !client.is_closed()
+}
+
+/// How a transaction ends that was prepared and left.
+pub(crate) fn end_of(gid: &str) -> String {
+    let end = if gid.len().is_multiple_of(2) { "COMMIT" } else { "ROLLBACK" };
+    format!("{end} PREPARED '{gid}'")
+}
+
 /// What happens between BEGIN and the end.
 fn statements(random: &mut Random) -> String {
     let (one, other) = (random.hot(ITEMS), random.hot(ITEMS));

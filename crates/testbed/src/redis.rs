@@ -66,7 +66,9 @@ impl Redis {
         let log_path = self.folder.path().join("log");
         let log = File::options().create(true).append(true).open(&log_path).expect("no log can be opened");
         let mut command = as_server("redis-server", self.folder.path(), "TERM");
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir", "."]).args(&self.options);
+        command
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir", "."])
+            .args(&self.options);
         command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
         let child = nursery::spawn(command)
             .unwrap_or_else(|error| panic!("cannot start Redis (`cargo x test` installs it): {error}"));

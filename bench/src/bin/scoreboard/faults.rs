@@ -2,7 +2,7 @@
 
 use crate::ground::{Database, Ground, KEYS, Trouble};
 use crate::truth::Truth;
-use candor::{Entropy, SplitMix};
+use candor::seams::{Entropy, SplitMix};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@
 use crate::ground::{KEYS, Trouble};
 use crate::patterns::{Kind, Pattern, Places, zipf};
 use crate::truth::Truth;
-use candor::{Entropy, SplitMix};
+use candor::seams::{Entropy, SplitMix};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};

@@ -80,8 +80,12 @@ impl Shelf {
     ) -> Result<T, Trouble> {
         let mut connection = self.connection().await?;
         let mut call = script.prepare_invoke();
-        keys.iter().for_each(|key| drop(call.key(key)));
-        arguments.iter().for_each(|argument| drop(call.arg(argument)));
+        for key in keys {
+            call.key(key);
+        }
+        for argument in arguments {
+            call.arg(argument);
+        }
         self.after(call.invoke_async(&mut connection).await)
     }
 }

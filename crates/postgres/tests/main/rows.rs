@@ -81,8 +81,8 @@ async fn rows_that_move_and_die_are_noticed_under_every_replica_identity() {
              TRUNCATE item;
              INSERT INTO item SELECT i, i / 10, 1000 + i, 1 FROM generate_series(1, 100) AS i"
         ));
-        world.only_tells(10, SHELF, 1).await;
-        world.only_tells(10, SHELF, 2).await;
+        world.tells_nothing_but(10, SHELF, 1).await;
+        world.tells_nothing_but(10, SHELF, 2).await;
         if tells_shelves {
             world.followed().await;
             world.warm(SHELF, 1).await;
@@ -94,9 +94,16 @@ async fn rows_that_move_and_die_are_noticed_under_every_replica_identity() {
         let may_change = identity != "NOTHING";
         assert_eq!((moved.is_ok(), died.is_ok()), (may_change, may_change), "{identity}");
         world.cluster.psql("INSERT INTO item VALUES (500, 1, 500, 100)");
-        world.only_tells(if may_change { 108 } else { 110 }, SHELF, 1).await;
-        world.only_tells(if may_change { 15 } else { 10 }, SHELF, 2).await;
-        world.only_tells(if may_change { 5 } else { 1 }, ITEM, 11).await;
+        if may_change {
+            world.only_tells(108, SHELF, 1).await;
+            world.only_tells(15, SHELF, 2).await;
+            world.only_tells(5, ITEM, 11).await;
+        } else {
+            // The view cannot be proven any more: errors are in order, and false answers are not.
+            world.tells_nothing_but(110, SHELF, 1).await;
+            world.tells_nothing_but(10, SHELF, 2).await;
+            world.tells_nothing_but(1, ITEM, 11).await;
+        }
     }
 }
 

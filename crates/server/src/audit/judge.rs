@@ -49,9 +49,14 @@ pub(super) fn judge(
     changes: impl FnOnce(usize, usize) -> Option<usize>,
 ) -> Verdict {
     let Some(claimed) = served.claimed else { return Verdict::NotJudged };
-    let before = looks.iter().rposition(|look| look.ended <= claimed);
-    let after = looks.iter().position(|look| look.begun >= served.given);
-    let (Some(before), Some(after)) = (before, after) else { return Verdict::NotJudged };
+    let Some(before) = looks.iter().rposition(|look| look.ended <= claimed) else {
+        return Verdict::NotJudged;
+    };
+    // A look that took no time may be both: the clock is coarse.
+    let Some(later) = looks[before..].iter().position(|look| look.begun >= served.given) else {
+        return Verdict::NotJudged;
+    };
+    let after = before + later;
     let said = |look: &Look| same_all(&look.values, &served.values);
     if looks[before..=after].iter().any(|look| said(look)) {
         return Verdict::True { still: said(&looks[after]) };

@@ -2,7 +2,7 @@
 
 use super::{Answered, Places};
 use crate::ground::Trouble;
-use candor::core::port::{BoxFuture, Log, Source, ViewHandle};
+use candor::core::port::{BoxFuture, Fault, Log, Source, ViewHandle};
 use candor::core::{KeyColumn, KeyType, KeyValue, ProofKind, Rows, SessionToken, ViewQuery};
 use candor::{Cache, Contract, Demand, Demanded, Level, Load, LoadContext, LoadError, Loaded};
 use candor_postgres::{ConnectOptions, Postgres, PostgresOptions};
@@ -12,7 +12,6 @@ use std::time::Duration;
 
 pub(crate) struct Proven {
     level: Level,
-    postgres: Postgres,
     cache: Cache<u32, u64>,
     loader: Arc<Loader>,
     /// What this instance's user has written or seen.
@@ -45,8 +44,8 @@ impl Proven {
         let contract = Contract { view: "item".into(), level, ..Contract::default() };
         let cache = Cache::builder().contract(contract).log(Arc::new(postgres.clone()) as Arc<dyn Log>).build();
         tokio::time::timeout(Duration::from_secs(30), cache.follower().following()).await?;
-        let loader = Arc::new(Loader { postgres: postgres.clone(), view: handle, fills: AtomicU64::new(0) });
-        Ok(Self { level, postgres, cache, loader, token: Mutex::default() })
+        let loader = Arc::new(Loader { postgres, view: handle, fills: AtomicU64::new(0) });
+        Ok(Self { level, cache, loader, token: Mutex::default() })
     }
 
     pub(crate) async fn read(&self, key: u32) -> Result<Answered, Trouble> {
@@ -77,8 +76,6 @@ impl Proven {
 
     pub(crate) async fn close(&self) {
         self.cache.close(Duration::from_secs(2)).await;
-        // The slot goes; the publication is everybody's.
-        let _ = &self.postgres;
     }
 }
 
@@ -89,7 +86,7 @@ impl Load<u32, u64> for Loader {
         Box::pin(async move {
             let keys: Arc<[Box<[KeyValue]>]> = Arc::new([Box::new([KeyValue::Int(i64::from(key))])]);
             let mut fill = postgres.fill(view, keys).await?;
-            let Some(filled) = fill.answers.pop() else { return Err(LoadError::from("no answer".to_owned())) };
+            let Some(filled) = fill.answers.pop() else { return Err(LoadError::new(Fault::Contract, "no answer")) };
             let version = filled.value.and_then(|json| version_of(&json));
             Ok(filled.tags.into_iter().fold(Loaded::maybe(version), Loaded::tagged).stamped(fill.stamp))
         })

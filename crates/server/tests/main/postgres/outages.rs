@@ -20,7 +20,10 @@ fn a_server_that_is_down_at_the_start_is_awaited_and_then_known() {
     cluster.start_again();
     world.ready();
     assert_eq!(world.at("strong", "/v1/views/user/1").json()["name"], "user 1");
-    until("the views are known", || awaited() == Some(0.0));
+    until("the views are known", || {
+        let views = ["user", "user_or_stale", "orders", "balance"];
+        views.iter().all(|view| world.metric(&format!("candor_view_awaited{{view=\"{view}\"}}")) == Some(0.0))
+    });
     // What a view depends on is known now, so an invalidation of a table that it does not read leaves it alone.
     let views = world.post("/v1/invalidate", r#"{"tags":["users"]}"#).json()["views"].to_string();
     assert!(views.contains("user") && views.contains("orders") && !views.contains("balance"), "{views}");
@@ -38,8 +41,12 @@ fn a_server_that_dies_while_it_is_read_from_is_what_the_contract_says() {
     until("the loss is noticed", || world.get("/readyz").status == 503);
     world.at("strong", "/v1/views/user/1").is_problem(503, "source-down");
     world.get("/v1/views/user/2").is_problem(503, "source-down");
-    let old = world.get("/v1/views/user_or_stale/1");
-    assert_eq!((old.status, old.says("degraded")), (200, Some("source-down")), "{}", old.text());
+    // Inside its bound the answer is as good as ever.
+    until("the bound is over", || {
+        let old = world.get("/v1/views/user_or_stale/1");
+        assert_eq!(old.status, 200, "{}", old.text());
+        old.says("degraded") == Some("source-down")
+    });
     world.at("strong", "/v1/views/user_or_stale/1").is_problem(503, "source-down");
     assert_eq!(world.metric("candor_slot_read{source=\"shop\"}").filter(|read| *read > 1.0), None);
     cluster.start_again();
@@ -60,7 +67,9 @@ fn hindrance(text: &str) -> String {
                 told = world.get("/readyz").text().to_owned();
                 told.contains("cannot be followed")
             });
-            assert_ne!(world.at("strong", "/v1/views/user/1").status, 200);
+            // Without a log the source itself answers, if it lets us.
+            let strong = world.at("strong", "/v1/views/user/1");
+            assert!(strong.status != 200 || strong.says("from") == Some("source"), "{}", strong.text());
             told
         }
     }
