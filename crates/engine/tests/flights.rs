@@ -248,10 +248,13 @@ async fn readers_that_one_fence_woke_share_the_next() {
     bench.cache.get(&1, bench.source.reader()).await.unwrap();
     bench.settle().await;
     let before = bench.source.fences();
+    let together = Arc::new(tokio::sync::Barrier::new(READERS as usize));
     let readers: Vec<_> = (0..READERS)
         .map(|_| {
             let (cache, source) = (bench.cache.clone(), bench.source.clone());
+            let together = Arc::clone(&together);
             tokio::spawn(async move {
+                together.wait().await;
                 for _ in 0..READS {
                     cache.at(Strong).get(&1, source.reader()).await.unwrap();
                 }
