@@ -359,6 +359,8 @@ impl Shared {
                 Some(answer) => answer.map(|position| Fence { asked_at, position }),
                 None => Err(SourceError::slow("the source did not tell its position in time")),
             };
+            #[cfg(candor_sabotage)]
+            let (waiting, answer) = self.sabotaged(waiting, answer);
             match &answer {
                 Ok(fence) => {
                     let mut state = self.state.lock();
@@ -377,6 +379,21 @@ impl Shared {
             }
         }
         self.state.lock().waiting.clear();
+    }
+
+    /// Who joined after the question was asked, and a moment noted after it.
+    #[cfg(candor_sabotage)]
+    fn sabotaged(
+        &self,
+        mut waiting: Vec<oneshot::Sender<Result<Fence, SourceError>>>,
+        answer: Result<Fence, SourceError>,
+    ) -> (Vec<oneshot::Sender<Result<Fence, SourceError>>>, Result<Fence, SourceError>) {
+        use crate::sabotage::{Sabotage, is};
+        if is(Sabotage::JoinAnyFence) {
+            waiting.append(&mut self.state.lock().waiting);
+        }
+        let late = is(Sabotage::MomentAfterFence).then(|| self.world.now());
+        (waiting, answer.map(|fence| Fence { asked_at: late.unwrap_or(fence.asked_at), ..fence }))
     }
 
     async fn take_records(&self) {

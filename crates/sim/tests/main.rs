@@ -5,9 +5,13 @@
 
 #![expect(clippy::print_stdout, reason = "the audit shows its figures to whoever runs it with --nocapture")]
 
+mod seeded;
+mod sqlite;
+
 use candor_sim::auditor::{Audit, Broken};
 use candor_sim::readers::{Size, run};
-use candor_sim::{LoadFault, MemoryWorld, SqliteWorld};
+use candor_sim::{LoadFault, MemoryWorld};
+use sqlite::SqliteWorld;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -65,7 +65,7 @@ where
         // Looked at first: `entry` on a missing key would leave a placeholder for a moment.
         if self.entries.contains_key(key) {
             self.entries.entry(key, None, |_, known: &mut Entry<V>| {
-                if known.upper() == entry.upper() && known.filled_at() == entry.filled_at() {
+                if known.is_same_fill(entry) {
                     known.set_proven(entry.proven());
                 }
                 EntryAction::Retain(())

@@ -1,0 +1,34 @@
+//! The seeded world: several real engines over one modelled source, under one scheduler with virtual time.
+//!
+//! ```text
+//!  plan ──► history ──► server (truth)  ◄── writers
+//!   │          │           │ log │ reads
+//!   seed       │        link … link     one way per instance: slow, cut, repeating
+//!              │           │     │
+//!              │        engine engine   the real ledger, tier, flights, fences
+//!              │           │     │
+//!              │        readers, sessions ──► audit ──► figures | violation ──► shrink ──► story
+//!              └── faults, each at its time
+//! ```
+//!
+//! One root seed gives one history, byte for byte: two runs of a plan have the same digest of every step and answer.
+//! What is real and what is modelled: `docs/proof.md`.
+
+pub mod audit;
+pub mod chance;
+pub mod client;
+pub mod executor;
+pub mod faults;
+pub mod figures;
+pub mod history;
+pub mod link;
+pub mod plan;
+pub mod search;
+pub mod server;
+pub mod shrink;
+pub mod task;
+pub mod truth;
+
+/// What a snapshot is certain of: not a model but the file of the source's own crate, whose other rooms need sockets.
+#[path = "../../postgres/src/visibility.rs"]
+mod visibility;
