@@ -14,6 +14,7 @@ mod cargo;
 mod check;
 mod fuzz;
 mod sabotage;
+mod sim;
 mod stage;
 mod test;
 mod tidy;
@@ -28,12 +29,18 @@ cargo x <command>
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
+  sim [args]            histories of real engines over a modelled source, each answer audited: --seconds n or --hours n,
+                        --seed s, --replay s, --plan "…"; --power takes each defence out in turn, n seconds for each
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(ended) = sim::as_wrapper(&arguments) {
+        return ended;
+    }
+    let mut arguments = arguments.into_iter();
     let command = arguments.next();
     let rest: Vec<String> = arguments.collect();
     match (command.as_deref(), rest.as_slice()) {
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
+        (Some("sim"), arguments) => sim::run(arguments),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
         (Some("bench"), []) => bench::list(),

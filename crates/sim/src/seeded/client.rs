@@ -50,6 +50,20 @@ pub struct Stage {
     pub secret: TokenSecret,
 }
 
+impl Stage {
+    /// Leaves a session to whoever takes it next. The one that waited longest is forgotten when there are many.
+    fn hand_on(&self, session: Session) {
+        let mut sessions = self.sessions.lock();
+        if sessions.len() == SESSIONS {
+            sessions.remove(0);
+        }
+        sessions.push(session);
+    }
+}
+
+/// Sessions that wait for a reader.
+const SESSIONS: usize = 32;
+
 /// One task that reads.
 pub struct Reader {
     /// What all share.
@@ -80,13 +94,14 @@ impl Reader {
                 9..=11 => self.in_session(&one).await,
                 12 => self.snapshot(&many).await,
                 13 => self.private(&one).await,
-                14 => self.take_fence().await,
-                _ => {
-                    let nanos = self.chance.pick(&[1_000, 30_000, 300_000, 3_000_000]);
-                    self.stage.handle.sleep(nanos).await;
-                }
+                _ => self.take_fence().await,
             }
-            self.stage.handle.yield_now().await;
+            if self.chance.one_in(3) {
+                let nanos = self.chance.pick(&[1_000, 30_000, 300_000, 3_000_000]);
+                self.stage.handle.sleep(nanos).await;
+            } else {
+                self.stage.handle.yield_now().await;
+            }
         }
     }
 
@@ -217,14 +232,14 @@ impl Reader {
                 break;
             }
         }
-        self.stage.sessions.lock().push(session);
+        self.stage.hand_on(session);
     }
 
     /// A token for all that is visible now, from the instance's own door.
     async fn take_fence(&mut self) {
         let seen = self.stage.server.truth.lock().seq();
         if let Some(session) = fence(&self.cache, seen).await {
-            self.stage.sessions.lock().push(session);
+            self.stage.hand_on(session);
         }
     }
 
@@ -294,7 +309,7 @@ impl Writer {
                 let seen = self.stage.server.truth.lock().seq();
                 let cache = self.chance.below(self.caches.len() as u64) as usize;
                 if let Some(session) = fence(&self.caches[cache], seen).await {
-                    self.stage.sessions.lock().push(session);
+                    self.stage.hand_on(session);
                 }
             }
         }

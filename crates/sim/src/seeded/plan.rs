@@ -135,7 +135,7 @@ impl Plan {
         let mut chance = Chance::of_part(seed, "plan", 0);
         let kind = if chance.one_in(4) { Kind::Sequence } else { Kind::Postgres };
         let instances = chance.within(1, 3) as usize;
-        let millis = chance.pick(&[100, 250, 500, 1000]);
+        let millis = chance.pick(&[20, 60, 150, 400]);
         // A third of all histories run past the point where the log's numbers of transactions wrap around.
         let first_xid = if chance.one_in(3) { (3 << 32) - chance.within(1, 60) } else { chance.within(700, 5000) };
         let how_many = chance.pick(&[0, 2, 4, 8, 16]);
