@@ -96,5 +96,8 @@ mod sabotaged {
         for audit in [in_memory(50_000, LoadFault::None).await, on_sqlite(50_000, LoadFault::None).await] {
             assert!(audit.broken.contains_key(&Broken::Strong), "{audit}");
         }
+        set(Sabotage::Nothing);
+        let searched = tokio::task::spawn_blocking(seeded::every_defence_that_is_taken_out_is_missed).await;
+        searched.expect("every defence is missed in the seeded world, too");
     }
 }

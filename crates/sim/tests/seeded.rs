@@ -1,21 +1,24 @@
 //! The seeded world as a test: a fixed budget of histories, the corpus, and that one seed is one history.
 
-use candor_sim::seeded::history::run;
-use candor_sim::seeded::plan::Plan;
-use candor_sim::seeded::search::search;
+use candor_sim::seeded::search::Mutant;
+#[cfg(not(candor_sabotage))]
+use candor_sim::seeded::{history::run, plan::Plan, search::search};
 use std::time::Duration;
 
 /// Where the fixed budget begins. Any number will do; this one is the same every time.
 const ROOT: u64 = 20_261_121;
 
 /// Histories that failed once, with a defence taken out or with a bug that is mended: a plan per line.
+#[cfg(not(candor_sabotage))]
 const CORPUS: &str = include_str!("../corpus/failed-once.txt");
 
+#[cfg(not(candor_sabotage))]
 fn corpus() -> impl Iterator<Item = Plan> {
     let lines = CORPUS.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     lines.map(|line| line.parse().unwrap_or_else(|why| panic!("{line}: {why}")))
 }
 
+#[cfg(not(candor_sabotage))]
 #[test]
 fn a_plan_is_read_back_from_its_line() {
     for seed in 0..200 {
@@ -24,6 +27,7 @@ fn a_plan_is_read_back_from_its_line() {
     }
 }
 
+#[cfg(not(candor_sabotage))]
 #[test]
 fn one_seed_is_one_history_step_by_step_and_answer_by_answer() {
     for seed in ROOT..ROOT + 6 {
@@ -37,6 +41,7 @@ fn one_seed_is_one_history_step_by_step_and_answer_by_answer() {
 }
 
 /// Prints the digests of some histories; run by the test below in a process of its own.
+#[cfg(not(candor_sabotage))]
 #[test]
 fn digests() {
     if std::env::var_os("CANDOR_SIM_DIGESTS").is_some() {
@@ -45,10 +50,12 @@ fn digests() {
     }
 }
 
+#[cfg(not(candor_sabotage))]
 fn traces() -> Vec<u64> {
     (0..3).map(|number| run(&Plan { millis: 40, ..Plan::of_seed(ROOT + number) }).trace).collect()
 }
 
+#[cfg(not(candor_sabotage))]
 #[test]
 fn another_process_runs_the_same_histories() {
     let program = std::env::current_exe().expect("a test knows its own program");
@@ -83,10 +90,10 @@ fn a_fixed_budget_of_histories_breaks_no_promise_and_is_not_bought_by_refusing()
     assert!(figures.refused_all() * 5 < figures.answers, "too much is refused: {figures}");
 }
 
-/// What the model leaves out is noticed in every build; the switches in the real code need theirs.
-#[test]
-fn every_defence_that_is_taken_out_is_missed() {
-    use candor_sim::seeded::search::Mutant;
+/// What the model leaves out is noticed in every build; the switches in the real code need theirs, and are of the whole
+/// process, so there nothing else may run beside it.
+#[cfg_attr(not(candor_sabotage), test)]
+pub(crate) fn every_defence_that_is_taken_out_is_missed() {
     let unnoticed: Vec<&str> = Mutant::all()
         .into_iter()
         .filter(|mutant| {
