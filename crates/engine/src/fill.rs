@@ -99,7 +99,11 @@ where
         drop(permit);
         let took = self.world.now().since(begun);
         #[cfg(candor_sabotage)]
-        let begun = if crate::sabotage::is(crate::sabotage::Sabotage::MomentAfterFill) { self.world.now() } else { begun };
+        let begun = if crate::sabotage::is(crate::sabotage::Sabotage::MomentAfterFill) {
+            self.world.now()
+        } else {
+            begun
+        };
         let error = match loaded {
             Some(Ok(Ok(loaded))) => {
                 flight.view.filled(took);

@@ -34,7 +34,11 @@ fn one_seed_is_one_history_step_by_step_and_answer_by_answer() {
         let plan = Plan { millis: 60, ..Plan::of_seed(seed) };
         let (one, other) = (run(&plan), run(&plan));
         assert!(one.figures.answers > 0, "{plan}");
-        assert_eq!((one.trace, one.steps, &one.figures), (other.trace, other.steps, &other.figures), "{plan}");
+        assert_eq!(
+            (one.trace, one.steps, &one.figures),
+            (other.trace, other.steps, &other.figures),
+            "{plan}"
+        );
     }
     let different = run(&Plan { millis: 60, ..Plan::of_seed(ROOT + 1) });
     assert_ne!(run(&Plan { millis: 60, ..Plan::of_seed(ROOT) }).trace, different.trace);

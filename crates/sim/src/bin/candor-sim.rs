@@ -85,7 +85,9 @@ fn simulate(options: &Options) -> ExitCode {
     match &found.failed {
         None => {
             let most = 3e9 / answers.max(1) as f64;
-            println!("no promise broken: with 95 % confidence fewer than {most:.3} in a thousand million answers of this kind");
+            println!(
+                "no promise broken: with 95 % confidence fewer than {most:.3} in a thousand million answers of this kind"
+            );
             ExitCode::SUCCESS
         }
         Some(plan) => {
@@ -132,7 +134,10 @@ fn line(mutant: Mutant, found: &Found) -> String {
     let histories = found.histories;
     let seconds = found.took.as_secs_f64();
     match &found.failed {
-        Some(plan) => format!("{name:28} {place:5} noticed after {histories:6} histories, {seconds:7.2} s: seed {}", plan.seed),
+        Some(plan) => format!(
+            "{name:28} {place:5} noticed after {histories:6} histories, {seconds:7.2} s: seed {}",
+            plan.seed
+        ),
         None => format!("{name:28} {place:5} NOT NOTICED in {histories} histories, {seconds:.2} s"),
     }
 }

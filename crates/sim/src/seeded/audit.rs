@@ -134,7 +134,13 @@ impl Truth {
         self.version(number).map_or(0, |version| seen.now.saturating_sub(version.until.time))
     }
 
-    fn judge_level(&self, seen: &Seen<'_>, until: u64, superseded_for: u64, allowed: &Allowed) -> Option<Broken> {
+    fn judge_level(
+        &self,
+        seen: &Seen<'_>,
+        until: u64,
+        superseded_for: u64,
+        allowed: &Allowed,
+    ) -> Option<Broken> {
         let receipt = seen.receipt;
         if let Some(session) = seen.session.filter(|session| session.log.is_some()) {
             if receipt.upper.map(|upper| upper.epoch.log) != session.log {
@@ -166,7 +172,8 @@ impl Truth {
 
     /// Whether these answers were current together: when visible, or at a place of the log.
     pub fn hold_together(&self, answers: &[(u32, Option<u32>)], cited: Option<candor::Position>) -> bool {
-        let versions = || answers.iter().filter_map(|(row, value)| self.version(value.or_else(|| self.absence(*row))?));
+        let versions =
+            || answers.iter().filter_map(|(row, value)| self.version(value.or_else(|| self.absence(*row))?));
         if answers.iter().any(|(_, value)| value.is_none()) {
             return self.hold_together_with_absence(answers, cited);
         }
@@ -178,7 +185,11 @@ impl Truth {
     }
 
     /// "Absent" may be any of several stretches of time. Every stretch is tried at every beginning of another answer.
-    fn hold_together_with_absence(&self, answers: &[(u32, Option<u32>)], cited: Option<candor::Position>) -> bool {
+    fn hold_together_with_absence(
+        &self,
+        answers: &[(u32, Option<u32>)],
+        cited: Option<candor::Position>,
+    ) -> bool {
         let candidates: Vec<Vec<&super::truth::Version>> = answers
             .iter()
             .map(|(row, value)| match value {

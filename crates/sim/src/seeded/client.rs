@@ -87,6 +87,8 @@ impl Reader {
         let loader = Arc::new(RowLoader { link: Arc::clone(&self.link), subject });
         let one: Arc<dyn Load<u64, u32>> = loader.clone();
         let many: Arc<dyn LoadMany<u64, u32>> = loader;
+        // Before the log is followed there is nothing but refusals to audit.
+        self.cache.follower().following().await;
         loop {
             match self.chance.below(16) {
                 0..=5 => self.batch(&one).await,
@@ -261,7 +263,15 @@ impl Reader {
                 self.stage.figures.lock().snapshots += 1;
                 if !self.stage.server.truth.lock().hold_together(&values, receipt.position) {
                     let now = self.stage.handle.now();
-                    let seen = Seen { row: rows[0], value: None, level, session: None, begun, now, receipt: &receipt };
+                    let seen = Seen {
+                        row: rows[0],
+                        value: None,
+                        level,
+                        session: None,
+                        begun,
+                        now,
+                        receipt: &receipt,
+                    };
                     self.broke(Broken::Snapshot, &seen);
                 }
             }
@@ -320,7 +330,8 @@ impl Writer {
         let (stage, chance) = (Arc::clone(&self.stage), &mut self.chance);
         let (server, handle) = (&stage.server, &stage.handle);
         let how_many = chance.within(1, 3);
-        let mut rows: Vec<u32> = (0..how_many).map(|_| chance.below(u64::from(stage.plan.rows())) as u32).collect();
+        let mut rows: Vec<u32> =
+            (0..how_many).map(|_| chance.below(u64::from(stage.plan.rows())) as u32).collect();
         rows.sort_unstable();
         rows.dedup();
         // A row that moves to another key: gone there, new here.

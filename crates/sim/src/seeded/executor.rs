@@ -13,9 +13,9 @@
 //! * The clock moves between polls only, and may stand still for some steps: real clocks are coarse, too.
 
 use super::chance::Chance;
+use candor::Moment;
 use candor::core::port::BoxFuture;
 use candor::seams::{Clock, Spawn};
-use candor::Moment;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -263,7 +263,11 @@ impl Executor {
             let waking = Arc::new(Waking { id, queued: AtomicBool::new(true), woken });
             let waker = Waker::from(Arc::clone(&waking));
             let task = Some(Task { future, group, waking, waker });
-            if id == self.tasks.len() { self.tasks.push(task) } else { self.tasks[id] = task }
+            if id == self.tasks.len() {
+                self.tasks.push(task)
+            } else {
+                self.tasks[id] = task
+            }
             self.ready.push(id);
         }
         let mut woken = self.handle.0.woken.lock();

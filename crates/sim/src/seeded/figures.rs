@@ -64,7 +64,11 @@ impl Figures {
         self.levels[number(seen.level)] += 1;
         let at = receipt.position.map_or(0, |position| position.at);
         let value = seen.value.map_or(0, |value| u64::from(value) + 1);
-        self.digest = mix(self.digest ^ value ^ (u64::from(seen.row) << 40) ^ bound.rotate_left(20) ^ at.rotate_left(50));
+        self.digest = mix(self.digest
+            ^ value
+            ^ (u64::from(seen.row) << 40)
+            ^ bound.rotate_left(20)
+            ^ at.rotate_left(50));
     }
 
     pub(super) fn refused(&mut self, level: Level, error: &ReadError) {

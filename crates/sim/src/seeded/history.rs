@@ -12,7 +12,8 @@ use super::server::Server;
 use super::task::ModelLog;
 use candor::core::LedgerSize;
 use candor::{
-    Cache, Contract, FollowOptions, Level, Limits, Memory, OnFeedDown, OnSourceDown, Refresh, TokenSecret, World,
+    Cache, Contract, FollowOptions, Level, Limits, Memory, OnFeedDown, OnSourceDown, Refresh, TokenSecret,
+    World,
 };
 use std::fmt::Write;
 use std::sync::Arc;
@@ -49,7 +50,8 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut executor = Executor::new(scheduling, plan.instances, tick);
     let handle = executor.handle();
     let server = Server::new(plan);
-    let instances: Vec<Instance> = (0..plan.instances).map(|number| instance(plan, &handle, &server, number)).collect();
+    let instances: Vec<Instance> =
+        (0..plan.instances).map(|number| instance(plan, &handle, &server, number)).collect();
     let stage = Arc::new(Stage {
         handle: handle.clone(),
         server: Arc::clone(&server),
@@ -73,7 +75,8 @@ pub fn run(plan: &Plan) -> Outcome {
     let until = handle.now() + plan.millis * 1_000_000;
     executor.run(until);
     let violation = stage.violation.lock().clone();
-    let story = violation.as_ref().map(|violation| story(plan, violation, &server, &instances)).unwrap_or_default();
+    let story =
+        violation.as_ref().map(|violation| story(plan, violation, &server, &instances)).unwrap_or_default();
     let figures = stage.figures.lock().clone();
     let trace = mix(executor.trace() ^ figures.digest);
     Outcome { figures, violation, trace, steps: executor.steps(), story }
@@ -128,11 +131,8 @@ fn instance(plan: &Plan, handle: &Handle, server: &Arc<Server>, number: usize) -
         ..Contract::default()
     };
     let grace = if let Refresh::WhileRevalidate(grace) = refresh { grace } else { Duration::ZERO };
-    let allowed = Allowed {
-        stale,
-        age: contract.ttl.max(contract.absent_ttl) + grace,
-        lag: Duration::from_nanos(lag),
-    };
+    let allowed =
+        Allowed { stale, age: contract.ttl.max(contract.absent_ttl) + grace, lag: Duration::from_nanos(lag) };
     let link = Link::new(plan, handle.clone(), Arc::clone(server), number);
     let memory = Arc::new(Memory::new(1 << 20, |_, _| 0));
     let ledger = if plan.forgetful {
@@ -165,7 +165,8 @@ fn secret() -> TokenSecret {
 fn story(plan: &Plan, violation: &Violation, server: &Server, instances: &[Instance]) -> String {
     let truth = server.truth.lock();
     let mut story = String::new();
-    let _ = writeln!(story, "{:?} at row {} of instance {}", violation.broken, violation.row, violation.instance);
+    let _ =
+        writeln!(story, "{:?} at row {} of instance {}", violation.broken, violation.row, violation.instance);
     let _ = writeln!(story, "  {}", violation.what);
     let _ = writeln!(story, "the row's latest versions (log/position, visible from .. until):");
     let versions = truth.of_row(violation.row);

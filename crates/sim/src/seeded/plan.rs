@@ -135,11 +135,13 @@ impl Plan {
         let mut chance = Chance::of_part(seed, "plan", 0);
         let kind = if chance.one_in(4) { Kind::Sequence } else { Kind::Postgres };
         let instances = chance.within(1, 3) as usize;
-        let millis = chance.pick(&[20, 60, 150, 400]);
+        let millis = chance.pick(&[60, 150, 400, 1000]);
         // A third of all histories run past the point where the log's numbers of transactions wrap around.
-        let first_xid = if chance.one_in(3) { (3 << 32) - chance.within(1, 60) } else { chance.within(700, 5000) };
+        let first_xid =
+            if chance.one_in(3) { (3 << 32) - chance.within(1, 60) } else { chance.within(700, 5000) };
         let how_many = chance.pick(&[0, 2, 4, 8, 16]);
-        let mut faults: Vec<Fault> = (0..how_many).map(|_| Fault::draw(&mut chance, millis, instances)).collect();
+        let mut faults: Vec<Fault> =
+            (0..how_many).map(|_| Fault::draw(&mut chance, millis, instances)).collect();
         faults.sort_by_key(|fault| fault.at_us);
         Self {
             seed,

@@ -22,7 +22,13 @@ pub struct Found {
 }
 
 /// Runs the histories of the seeds from `root` on, until one fails, `limit` has passed or `seeds_max` were run.
-pub fn search(root: u64, limit: Duration, seeds_max: u64, jobs: usize, change: &(dyn Fn(&mut Plan) + Sync)) -> Found {
+pub fn search(
+    root: u64,
+    limit: Duration,
+    seeds_max: u64,
+    jobs: usize,
+    change: &(dyn Fn(&mut Plan) + Sync),
+) -> Found {
     let began = now();
     let next = AtomicU64::new(0);
     let over = AtomicBool::new(false);
@@ -64,7 +70,10 @@ pub fn search(root: u64, limit: Duration, seeds_max: u64, jobs: usize, change: &
     all
 }
 
-#[expect(clippy::disallowed_methods, reason = "measures how fast the simulation is; nothing simulated reads it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures how fast the simulation is; nothing simulated reads it"
+)]
 fn now() -> Instant {
     Instant::now()
 }

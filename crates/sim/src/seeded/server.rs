@@ -241,7 +241,8 @@ impl Server {
         }
         let flushed = state.flushed;
         let first = state.commits.partition_point(|commit| commit.end <= from);
-        let sent = state.commits[first..].iter().take_while(|commit| commit.end <= flushed).cloned().collect();
+        let sent =
+            state.commits[first..].iter().take_while(|commit| commit.end <= flushed).cloned().collect();
         Some((sent, flushed))
     }
 
@@ -270,14 +271,17 @@ impl Server {
             Ending::Crash if is_sequence => state.insert,
             Ending::Crash => state.flushed,
             Ending::FailOver { lag } => state.flushed.saturating_sub(lag).max(1000),
-            Ending::RollBack { by } => state.flushed.saturating_sub(if is_sequence { by / 64 } else { by }).max(1000),
+            Ending::RollBack { by } => {
+                state.flushed.saturating_sub(if is_sequence { by / 64 } else { by }).max(1000)
+            }
         };
         // A file that nothing happened to but a restart of its users is the same log.
         if is_sequence && kept == state.insert {
             return;
         }
         let numbers = state.commits.partition_point(|commit| commit.end <= kept);
-        let lost: Vec<u32> = state.commits[numbers..].iter().flat_map(|commit| commit.versions.iter().copied()).collect();
+        let lost: Vec<u32> =
+            state.commits[numbers..].iter().flat_map(|commit| commit.versions.iter().copied()).collect();
         state.commits.truncate(numbers);
         let hidden = state.commits.iter_mut().filter(|commit| !commit.visible);
         let shown: Vec<u32> = hidden

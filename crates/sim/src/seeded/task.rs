@@ -22,6 +22,9 @@ const QUIET: Duration = Duration::from_millis(20);
 /// Records a mailbox holds; few, so that gaps happen.
 const MAILBOX: usize = 24;
 
+/// How often a new follower looks whether the log stands, a quarter of a millisecond apart.
+const FOLLOW_LOOKS: usize = 400;
+
 /// The log as the engine sees it.
 pub struct ModelLog {
     link: Arc<Link>,
@@ -87,7 +90,13 @@ impl Log for ModelLog {
 
     fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>> {
         Box::pin(async move {
-            self.link.handle.yield_now().await;
+            // As the real task does: whoever asks while it connects is answered when it stands, or is refused in the end.
+            for _ in 0..FOLLOW_LOOKS {
+                if self.followers.lock().standing.is_some() {
+                    break;
+                }
+                self.link.handle.sleep(250_000).await;
+            }
             let mut followers = self.followers.lock();
             let Some(log) = followers.standing else {
                 return Err(SourceError::down("the log is not followed"));
@@ -139,9 +148,8 @@ impl Task {
         let (log, confirmed, running) = link.server.stand(link.number);
         let known = self.reached.take().filter(|known| link.name(known.log) == link.name(log));
         let reached = known.as_ref().map(|known| known.sent);
-        let goes_on = known
-            .as_ref()
-            .is_some_and(|known| confirmed <= known.sent || link.flaw == Flaw::SlotBelieved);
+        let goes_on =
+            known.as_ref().is_some_and(|known| confirmed <= known.sent || link.flaw == Flaw::SlotBelieved);
         let from = reached.unwrap_or(confirmed).max(confirmed);
         if !goes_on {
             link.visibility.restart();
@@ -275,4 +283,3 @@ impl Mailbox {
         true
     }
 }
-

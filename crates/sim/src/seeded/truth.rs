@@ -162,7 +162,8 @@ impl Truth {
         lost.iter().for_each(|number| self.versions[*number as usize].lost = true);
         for row in 0..self.rows.len() {
             let current = self.current(row as u32);
-            let kept = self.rows[row].iter().rev().copied().find(|number| !self.versions[*number as usize].lost);
+            let kept =
+                self.rows[row].iter().rev().copied().find(|number| !self.versions[*number as usize].lost);
             let kept = kept.unwrap_or(row as u32);
             if kept == current {
                 // A change that was logged and is lost supersedes nothing.
