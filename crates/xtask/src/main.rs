@@ -30,7 +30,7 @@ cargo x <command>
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
   sim [args]            histories of real engines over a modelled source, each answer audited: --seconds n or --hours n,
-                        --seed s, --replay s, --plan "…"; --power takes each defence out in turn, n seconds for each
+                        --seed s, --replay s, --plan line; --power takes each defence out in turn, n seconds for each
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
