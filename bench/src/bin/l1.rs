@@ -3,9 +3,12 @@
 //! Latency: the key of each read depends on the answer of the one before, as in a service that does one thing at a time;
 //! otherwise the processor would overlap several short lookups and measure how many fit into its window.
 //!
-//! All contenders hold the same million entries and answer the same Zipf(0.99) sequence of keys, one after another in
-//! every round, in an order that rotates. What is reported is the median over the rounds and the ratio to the fastest
-//! bare engine of the same round, so that a machine that slows down slows all of them.
+//! All contenders hold the same million entries and answer the same Zipf(0.99) sequence of keys. Each is filled and read
+//! in a process of its own, anew in every round, one after another in an order that rotates: two copies of one engine in
+//! one process were seen to differ by a quarter, and where a table comes to lie in memory must not be measured as a
+//! property of its engine. What is reported is the median over the rounds, and the ratio of medians to the bare engine
+//! whose median is lowest. `quick_cache, again` is the same as `quick_cache`: what lies between the
+//! two is what this program cannot tell apart.
 //!
 //! With `--hot` only the first 512 ranks are asked for, so that everything lies in the nearest caches: what is left are
 //! the instructions, the least noisy figure on a shared machine.
@@ -26,10 +29,28 @@ const ROUNDS: usize = 9;
 /// The argument that makes this program weigh one table and end.
 const WEIGH: &str = "--weigh";
 
+/// The argument that makes this program fill and read one contender and end.
+const READ: &str = "--read";
+
 const HOT: &str = "--hot";
 
 /// Explains, and is nobody's baseline.
 const HEAVIER: &str = "quick_cache, 40 bytes heavier";
+
+const CONTENDERS: [&str; 9] = [
+    "quick_cache",
+    "quick_cache, again",
+    HEAVIER,
+    "moka",
+    "foyer",
+    "candor peek",
+    "candor any",
+    "candor bounded:1h",
+    "candor bounded:1h, exact clock",
+];
+
+/// How many threads read, in the two columns of the report.
+const THREADS: [usize; 2] = [1, 2];
 
 type Run = Box<dyn Fn(&[u64]) -> u64 + Send + Sync>;
 
@@ -40,43 +61,70 @@ fn main() {
     {
         return weigh_one(name, kind);
     }
+    if let [first, name, ranks] = wanted.as_slice()
+        && first == READ
+    {
+        return read_one(name, ranks.parse().expect("a number of ranks"));
+    }
     let before = wanted.len();
     wanted.retain(|word| word != HOT);
     let ranks = if wanted.len() < before { 512 } else { KEYS };
     weigh();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
-    let _inside = runtime.enter();
-    let contenders: Vec<(&str, Run)> = vec![
-        ("quick_cache", quick_cache()),
-        ("quick_cache, sized", quick_cache_sized()),
-        (HEAVIER, quick_cache_heavier()),
-        ("moka", moka()),
-        ("foyer", foyer()),
-        ("candor peek", candor(How::Peek, false)),
-        ("candor any", candor(How::Any, false)),
-        ("candor bounded:1h", candor(How::Bounded, false)),
-        ("candor bounded:1h, exact clock", candor(How::Bounded, true)),
-    ];
-    let contenders: Vec<_> = contenders.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name) || *name == "quick_cache").collect();
-    println!("{KEYS} entries of 8 bytes, Zipf 0.99, {READS} reads per round and thread, {ROUNDS} rounds");
-    for threads in [1, 2] {
-        let sequences: Vec<Arc<[u64]>> = (0..threads).map(|seed| zipf(seed as u64 + 1, ranks)).collect();
-        let mut nanos = vec![Vec::new(); contenders.len()];
-        for round in 0..ROUNDS {
-            for turn in 0..contenders.len() {
-                let which = (turn + round) % contenders.len();
-                nanos[which].push(measure(&contenders[which].1, &sequences));
+    let is_wanted = |name: &&str| wanted.is_empty() || wanted.iter().any(|w| w == name) || *name == CONTENDERS[0];
+    let contenders: Vec<&str> = CONTENDERS.into_iter().filter(is_wanted).collect();
+    println!("{KEYS} entries of 8 bytes, Zipf 0.99, {READS} reads per thread, {ROUNDS} rounds in processes of their own");
+    let mut nanos = vec![[const { Vec::new() }; THREADS.len()]; contenders.len()];
+    for round in 0..ROUNDS {
+        for turn in 0..contenders.len() {
+            let which = (turn + round) % contenders.len();
+            let told = child(&[READ, contenders[which], &ranks.to_string()]);
+            for (seen, told) in nanos[which].iter_mut().zip(told.split_whitespace()) {
+                seen.push(told.parse::<f64>().expect("nanoseconds"));
             }
         }
-        println!("\n{threads} thread(s)                       ns per read   ratio to the fastest bare engine");
-        let is_bare = |which: &usize| !contenders[*which].0.starts_with("candor") && contenders[*which].0 != HEAVIER;
-        let bare: Vec<usize> = (0..contenders.len()).filter(is_bare).collect();
-        let fastest: Vec<f64> = (0..ROUNDS).map(|r| bare.iter().map(|c| nanos[*c][r]).fold(f64::MAX, f64::min)).collect();
-        for (which, (name, _)) in contenders.iter().enumerate() {
-            let ratios: Vec<f64> = nanos[which].iter().zip(&fastest).map(|(own, best)| own / best).collect();
-            println!("{name:32} {:11.1}   {:5.2}", median(&nanos[which]), median(&ratios));
+    }
+    for (column, threads) in THREADS.iter().enumerate() {
+        println!("\n{threads} thread(s)                       ns per read   lowest   highest   ratio to the fastest bare engine");
+        let is_bare = |name: &str| !name.starts_with("candor") && name != HEAVIER;
+        let bare = contenders.iter().zip(&nanos).filter(|(name, _)| is_bare(name));
+        let fastest = bare.map(|(_, nanos)| median(&nanos[column])).fold(f64::MAX, f64::min);
+        for (name, nanos) in contenders.iter().zip(&nanos) {
+            let (own, seen) = (median(&nanos[column]), nanos[column].iter().copied());
+            let (low, high) = (seen.clone().fold(f64::MAX, f64::min), seen.fold(0.0, f64::max));
+            println!("{name:32} {own:11.1} {low:8.1} {high:9.1}   {:5.2}", own / fastest);
         }
     }
+}
+
+/// What a process of this program with these arguments prints.
+fn child(arguments: &[&str]) -> String {
+    let program = std::env::current_exe().expect("this program");
+    let child = std::process::Command::new(program).args(arguments).output().expect("a child");
+    assert!(child.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&child.stderr));
+    String::from_utf8_lossy(&child.stdout).into_owned()
+}
+
+/// What such a process does: fills one contender, reads it once unmeasured, and prints nanoseconds per read for each
+/// number of threads.
+fn read_one(name: &str, ranks: u64) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let run = match name {
+        "quick_cache" | "quick_cache, again" => quick_cache(),
+        HEAVIER => quick_cache_heavier(),
+        "moka" => moka(),
+        "foyer" => foyer(),
+        "candor peek" => candor(How::Peek, false),
+        "candor any" => candor(How::Any, false),
+        "candor bounded:1h" => candor(How::Bounded, false),
+        "candor bounded:1h, exact clock" => candor(How::Bounded, true),
+        other => panic!("nobody is called {other:?}"),
+    };
+    let most = THREADS.into_iter().max().unwrap_or(1);
+    let sequences: Vec<Arc<[u64]>> = (0..most).map(|seed| zipf(seed as u64 + 1, ranks)).collect();
+    black_box(run(&sequences[0]));
+    let nanos: Vec<String> = THREADS.iter().map(|threads| measure(&run, &sequences[..*threads]).to_string()).collect();
+    println!("{}", nanos.join(" "));
 }
 
 fn measure(run: &Run, sequences: &[Arc<[u64]>]) -> f64 {
@@ -100,40 +148,34 @@ fn measure(run: &Run, sequences: &[Arc<[u64]>]) -> f64 {
     total / (sequences.len() * READS) as f64
 }
 
+/// A table that is told how many entries to expect is no different: quick_cache 0.7 takes that number for its number of
+/// shards and the keys it remembers of what it evicted, and lets the table itself grow.
 fn quick_cache() -> Run {
-    let cache = quick_cache::sync::Cache::<u64, u64>::new(2 * KEYS as usize);
-    (0..KEYS).for_each(|key| cache.insert(key, key));
+    let cache = bare::<u64>(|key| key);
     Box::new(move |keys| chained(keys, |key| cache.get(&key).unwrap_or(0)))
 }
 
-/// The same with a table sized for what it holds: smaller, so more of it fits the caches.
-fn quick_cache_sized() -> Run {
-    let cache = sized::<u64>(|key| key);
-    Box::new(move |keys| chained(keys, |key| cache.get(&key).unwrap_or(0)))
-}
-
-/// No contender: what the forty bytes that prove an entry cost by their weight alone.
+/// No contender: what the forty bytes that prove an entry cost by their weight alone. Six numbers and not five: a slot of
+/// an eight-byte value is padded to 40 bytes, and it takes 48 bytes of value more to make it 80, as ours is.
 fn quick_cache_heavier() -> Run {
-    let cache = sized::<(u64, [u64; 5])>(|key| (key, [key; 5]));
+    let cache = bare::<(u64, [u64; 6])>(|key| (key, [key; 6]));
     Box::new(move |keys| chained(keys, |key| black_box(cache.get(&key)).map_or(0, |value| value.0)))
 }
 
-fn sized<V: Clone>(value: impl Fn(u64) -> V) -> quick_cache::sync::Cache<u64, V> {
+fn bare<V: Clone>(value: impl Fn(u64) -> V) -> quick_cache::sync::Cache<u64, V> {
     let parts = (Default::default(), Default::default(), Default::default());
     let cache = quick_cache::sync::Cache::with(KEYS as usize, 2 * KEYS, parts.0, parts.1, parts.2);
     (0..KEYS).for_each(|key| cache.insert(key, value(key)));
     cache
 }
 
-/// Resident bytes per entry: candor's tier beside quick_cache alone, filled with the same million entries and expecting
-/// as many. Each in a process of its own, because an allocator hands memory that was freed to whoever asks next.
+/// Resident bytes per entry: candor's tier beside quick_cache alone, filled with the same million entries. Each in a
+/// process of its own, because an allocator hands memory that was freed to whoever asks next.
 fn weigh() {
     println!("resident bytes per entry      quick_cache   candor's tier   more");
     for name in ["u64", "arc"] {
         let [bare, tier] = ["bare", "tier"].map(|kind| {
-            let program = std::env::current_exe().expect("this program");
-            let child = std::process::Command::new(program).args([WEIGH, name, kind]).output().expect("a child");
-            String::from_utf8_lossy(&child.stdout).trim().parse::<f64>().expect("a number")
+            child(&[WEIGH, name, kind]).trim().parse::<f64>().expect("a number")
         });
         println!("{name:28} {bare:12.1} {tier:15.1} {:6.1}", tier - bare);
     }
@@ -144,16 +186,16 @@ fn weigh() {
 fn weigh_one(name: &str, kind: &str) {
     let shared = Arc::new(0_u64);
     let bytes = match (name, kind) {
-        ("u64", "bare") => resident_growth(|| sized(|key| key)),
+        ("u64", "bare") => resident_growth(|| bare(|key| key)),
         ("u64", _) => resident_growth(|| tier(|key| key)),
-        (_, "bare") => resident_growth(|| sized(|_| Arc::clone(&shared))),
+        (_, "bare") => resident_growth(|| bare(|_| Arc::clone(&shared))),
         _ => resident_growth(|| tier(|_| Arc::clone(&shared))),
     };
     println!("{bytes}");
 }
 
 fn tier<V: Clone + Send + Sync>(value: impl Fn(u64) -> V) -> candor::Memory<u64, V> {
-    // The tier expects entries to own three times their slot on the heap; this makes it expect a million.
+    // Room for all of them, so that nothing is evicted; the tables grow with what they hold.
     let slot = (size_of::<candor::core::Entry<V>>() + 40) as u64;
     let tier = candor::Memory::new(KEYS * slot * 4, |_, _| 0);
     let epoch = candor::core::Epoch { log: candor::core::LogId(1), era: 0 };

@@ -1,7 +1,7 @@
 //! What can be typed. Help texts are written for somebody who has never seen Candor.
 
 use crate::exit::{self, Code};
-use crate::{check, demo, door, explain, fence, get, map, mget, serve, setup, tail};
+use crate::{audit, check, demo, door, explain, fence, get, map, mget, serve, setup, tail};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -22,7 +22,8 @@ First steps:
   candor setup --dry-run          show the SQL that records changes; without --dry-run, run it
   candor serve                    answer reads over HTTP
   candor get user 42              read one key, with its receipt
-  candor explain user 42          why a key holds what it holds";
+  candor explain user 42          why a key holds what it holds
+  candor audit                    hold what is served against the source";
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// Tell the life of a key: fills, changes, judgements, refusals
     #[command(after_help = explain::AFTER)]
     Explain(explain::ExplainArgs),
+    /// Hold what a running server serves against its sources, and count false receipts
+    #[command(after_help = audit::AFTER)]
+    Audit(audit::AuditArgs),
     /// Follow a source's log and print each change
     #[command(after_help = tail::AFTER)]
     Tail(tail::TailArgs),

@@ -37,7 +37,7 @@ impl Embedded {
         let view = self.view(ask.view)?;
         let key = self.key(view, parts)?;
         let contract = view.cache().view().contract();
-        let demand = demand::one(&ask.headers()?, contract, self.config.server.session_secret.as_ref())?;
+        let demand = demand::one(&ask.headers()?, contract, &self.config.server.sessions())?;
         let answer = self.service.read(view, &key, demand.clone()).await;
         let answer = answer.map_err(|error| Failure::of_read(&error))?;
         self.reply(&demand, &[parts.to_vec()], &[answer])
@@ -52,9 +52,9 @@ impl Embedded {
         let view = self.view(ask.view)?;
         let entries = keys.iter().map(|parts| self.key(view, parts)).collect::<Result<Vec<_>, _>>()?;
         let contract = view.cache().view().contract();
-        let secret = self.config.server.session_secret.as_ref();
+        let sessions = self.config.server.sessions();
         let demand =
-            demand::many(is_snapshot.then_some("snapshot"), None, &ask.headers()?, contract, secret)?;
+            demand::many(is_snapshot.then_some("snapshot"), None, &ask.headers()?, contract, &sessions)?;
         let answers = self.service.read_many(view, &entries, demand.each.clone(), is_snapshot).await;
         self.reply(&demand.each, keys, &answers?)
     }
@@ -65,7 +65,7 @@ impl Embedded {
             Failure::usage(format!("there is no source `{name}`"), start::known("sources", &names))
         })?;
         let token = self.service.fence(source).await?;
-        Ok(token.encode(self.config.server.session_secret.as_ref()))
+        Ok(self.config.server.sessions().write(&token))
     }
 
     fn view(&self, name: &str) -> Result<&ServedView, Failure> {
@@ -104,9 +104,8 @@ impl Embedded {
             };
             answers.push(Answer { key: key.clone(), value: value.transpose()?, receipt });
         }
-        let secret = self.config.server.session_secret.as_ref();
         let session = session_of(demand, served);
-        let session = (!session.is_empty()).then(|| session.encode(secret));
+        let session = (!session.is_empty()).then(|| self.config.server.sessions().write(&session));
         Ok(Reply { asked: HERE.to_owned(), answers, session })
     }
 }

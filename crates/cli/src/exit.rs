@@ -8,7 +8,8 @@ use std::process::ExitCode;
 pub(crate) enum Code {
     /// Done.
     Ok = 0,
-    /// The thing asked for is not so: the key is absent, `check` found something refused or not set up.
+    /// The thing asked for is not so: the key is absent, `check` found something refused or not set up, the audit could
+    /// judge nothing.
     No = 1,
     /// The command cannot be understood, or names what does not exist: a view, a level, a token.
     Usage = 2,
@@ -20,6 +21,8 @@ pub(crate) enum Code {
     Level = 5,
     /// A token is missing, unknown, or does not entitle to this.
     Unauthorised = 6,
+    /// The audit found a false receipt, or a change of which the log told nothing.
+    False = 7,
     /// A fault of ours.
     Internal = 70,
 }
@@ -34,6 +37,7 @@ Exit codes:
    4  a source or the service cannot be reached, is too slow, or takes no more
    5  the answer cannot be proven to be as fresh as was asked
    6  not authorised: a token is missing, unknown, or does not entitle to this
+   7  the audit found a false receipt, or a change of which the log told nothing
   70  a fault of Candor's own";
 
 impl Code {
@@ -47,6 +51,7 @@ impl Code {
             Self::Unavailable => "unavailable",
             Self::Level => "level-unmet",
             Self::Unauthorised => "unauthorised",
+            Self::False => "false",
             Self::Internal => "internal",
         }
     }
@@ -65,7 +70,7 @@ mod tests {
     #[test]
     fn the_help_lists_every_code() {
         use Code::*;
-        for code in [Ok, No, Usage, Config, Unavailable, Level, Unauthorised, Internal] {
+        for code in [Ok, No, Usage, Config, Unavailable, Level, Unauthorised, False, Internal] {
             assert!(HELP.contains(&format!("\n{:4}  ", code as u8)), "{}", code.word());
         }
     }

@@ -34,19 +34,7 @@ pub(crate) struct ExplainArgs {
 
 /// Tells the life of a key.
 pub(crate) async fn run(global: &Global, args: &ExplainArgs, terminal: &Terminal) -> Outcome {
-    let client = match &args.server.url {
-        Some(url) => Client::new(url, &args.server)?,
-        None => {
-            let address = start::config(global)?.server.http;
-            if address.port() == 0 {
-                return Err(Failure::usage(
-                    "the configuration lets the system choose the server's port, so nobody knows it here",
-                    "name the server with --url; `candor serve` prints it",
-                ));
-            }
-            Client::at(address, &args.server)?
-        }
-    };
+    let client = server(global, &args.server)?;
     let asked = client.get(&path("explain", &args.view, &args.key), &http::HeaderMap::new()).await;
     let response = asked.map_err(|failure| {
         failure.next(
@@ -66,12 +54,29 @@ pub(crate) async fn run(global: &Global, args: &ExplainArgs, terminal: &Terminal
     Ok(Code::Ok)
 }
 
+/// The server that was named, or the one the configuration describes. Not another process: only the one that serves
+/// knows what it did.
+pub(crate) fn server(global: &Global, args: &ServerArgs) -> Result<Client, Failure> {
+    if let Some(url) = &args.url {
+        return Client::new(url, args);
+    }
+    let address = start::config(global)?.server.http;
+    if address.port() == 0 {
+        return Err(Failure::usage(
+            "the configuration lets the system choose the server's port, so nobody knows it here",
+            "name the server with --url; `candor serve` prints it",
+        ));
+    }
+    Client::at(address, args)
+}
+
 /// Columns before a line's text: how long ago, what it is, and where in the source's log.
 const AGO: usize = 16;
 const WHAT: usize = 14;
 const AT: usize = 10;
 
-fn render(life: &Value, paint: Paint) -> String {
+/// A life, as `GET /v1/explain` tells it, for people.
+pub(crate) fn render(life: &Value, paint: Paint) -> String {
     let text = |value: &Value| value.as_str().map(plain).unwrap_or_default();
     let key: Vec<String> = life["key"].as_array().into_iter().flatten().map(text).collect();
     let mut told = format!(

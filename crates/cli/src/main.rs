@@ -15,7 +15,8 @@
 //! * `terminal`, `progress`, `wall`: printing, colours, the clock on the wall.
 //! * `start`: from the file to open sources and a running service.
 //! * `door`, `client`, `embedded`, `reply`: reading through a server or without one, with the same result.
-//! * One file for each command: `serve`, `check`, `setup`, `get`, `mget`, `fence`, `explain`, `tail`, `map`, `demo`.
+//! * One file for each command: `serve`, `check`, `setup`, `get`, `mget`, `fence`, `explain`, `audit`, `tail`, `map`,
+//!   `demo`.
 //!
 //! Invariants: stdout holds nothing but what was asked for; with `--json` it is JSON, also for failures. No command
 //! waits without a deadline, except `serve`, `tail` and `demo`, which end on Ctrl-C.
@@ -26,6 +27,7 @@
 )]
 
 mod args;
+mod audit;
 mod check;
 mod client;
 mod demo;
@@ -80,6 +82,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<ExitCode, failure::Failure> {
         Command::Mget(args) => start::block_on(mget::run(global, args, terminal)),
         Command::Fence(args) => start::block_on(fence::run(global, args, terminal)),
         Command::Explain(args) => start::block_on(explain::run(global, args, terminal)),
+        Command::Audit(args) => start::block_on(audit::run(global, args, terminal)),
         Command::Tail(args) => start::block_on(tail::run(global, args, terminal)),
         Command::Map(args) => map::run(global, args, terminal),
         Command::Demo(args) => demo::run(args, terminal),

@@ -11,7 +11,8 @@ use crate::start;
 use crate::terminal::{Terminal, count, plain};
 use candor_core::port::SourceError;
 use candor_core::{Finding, ProofKind, ViewQuery};
-use candor_server::config::SourceDeclaration;
+use candor_postgres::SetupOptions;
+use candor_server::config::{SourceDeclaration, SourceKind};
 use candor_server::{Config, Database};
 use candor_sqlite::Plan as Watched;
 use clap::Args;
@@ -26,13 +27,15 @@ A SQLite database is switched to the write-ahead log (journal mode WAL), in whic
 wait for each other. WAL stays on, also after --remove.
 
 PostgreSQL keeps such a log itself. Setup makes a publication of the tables that the views read, and a \
-replication slot, which keeps the log until Candor has read it; --remove takes both out.
+replication slot, which keeps the log until Candor has read it; --remove takes both out, and the event \
+triggers with them.
 
 Examples:
   candor setup --dry-run            show the SQL, run nothing
   candor setup                      run it
   candor setup --source shop        only one source
   candor setup --remove             take everything out again
+  candor setup --event-trigger      PostgreSQL, as a superuser: changes of the schema are told at once
 
 Exits with 1 if a view is refused whatever is set up; `candor check` says why.";
 
@@ -45,6 +48,9 @@ pub(crate) struct SetupArgs {
     /// Take out what setup put in
     #[arg(long)]
     remove: bool,
+    /// PostgreSQL: also make the event triggers that tell of changes of the schema at once; needs a superuser
+    #[arg(long, conflicts_with = "remove")]
+    event_trigger: bool,
     /// Only this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -93,6 +99,12 @@ async fn at_source<'c>(
     source: &'c SourceDeclaration,
     args: &SetupArgs,
 ) -> Result<Done<'c>, Failure> {
+    if args.event_trigger && matches!(source.kind, SourceKind::Sqlite { .. }) {
+        return Err(Failure::usage(
+            format!("`{}` is a sqlite source, which has no event triggers", source.name),
+            "name a postgres source with --source, or leave --event-trigger out",
+        ));
+    }
     let database = start::database(source)?;
     let mut views = start::queries(config, &source.name);
     // A view that rests on the clock needs no log.
@@ -103,7 +115,7 @@ async fn at_source<'c>(
         let watched = database.as_sqlite().map(|_| Watched::default());
         Ok(Plan { watched, ..Plan::default() })
     } else {
-        install(&database, &views, args.dry_run).await
+        install(&database, &views, args).await
     };
     let plan = plan.map_err(|error| Failure::of_source(&source.name, &error))?;
     Ok(Done { source, plan })
@@ -120,14 +132,20 @@ async fn removal(database: &Database, is_dry: bool) -> Result<Plan, SourceError>
     Ok(Plan { statements, watched, ..Plan::default() })
 }
 
-async fn install(database: &Database, views: &[ViewQuery], is_dry: bool) -> Result<Plan, SourceError> {
+async fn install(database: &Database, views: &[ViewQuery], args: &SetupArgs) -> Result<Plan, SourceError> {
+    let is_dry = args.dry_run;
     Ok(match database {
         Database::Sqlite(sqlite) => {
             let plan = if is_dry { sqlite.setup_plan(views).await? } else { sqlite.setup(views).await? };
             Plan { statements: plan.statements, refused: plan.refused, watched: Some(plan.watched) }
         }
         Database::Postgres(postgres) => {
-            let plan = if is_dry { postgres.setup_plan(views).await? } else { postgres.setup(views).await? };
+            let options = SetupOptions { event_trigger: args.event_trigger, ..SetupOptions::default() };
+            let plan = if is_dry {
+                postgres.setup_plan_with(views, options).await?
+            } else {
+                postgres.setup_with(views, options).await?
+            };
             Plan { statements: plan.statements, refused: plan.refused, watched: None }
         }
     })

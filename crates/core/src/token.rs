@@ -65,6 +65,9 @@ pub enum TokenError {
     /// The signature is missing or wrong.
     #[error("the session token carries no valid signature of this service; take a new one with a fence")]
     Forged,
+    /// Several tokens that together name more logs than one can hold.
+    #[error("the session tokens together name more than sixteen logs; send only those of what is read")]
+    Crowded,
 }
 
 impl SessionToken {
@@ -103,6 +106,21 @@ impl SessionToken {
             }
             Err(index) => self.positions.insert(index, position),
         }
+    }
+
+    /// Also require all that `other` does.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Crowded`] where [`Self::observe`] would have to forget a log: a client that shows a position may
+    /// rely on it.
+    pub fn merge(&mut self, other: &Self) -> Result<(), TokenError> {
+        let strange = other.positions.iter().filter(|new| self.position(new.epoch.log).is_none());
+        if self.positions.len() + strange.count() > POSITIONS_MAX {
+            return Err(TokenError::Crowded);
+        }
+        other.positions.iter().for_each(|position| self.observe(*position));
+        Ok(())
     }
 
     /// The token as clients carry it.
@@ -204,6 +222,25 @@ mod tests {
         assert_eq!(token.position(LogId(9)), Some(position(9, 2, 100)));
         assert_eq!(token.position(LogId(3)), Some(position(3, 0, 7)));
         assert_eq!(token.position(LogId(4)), None);
+    }
+
+    #[test]
+    fn merged_tokens_require_all_that_each_did_and_never_forget_a_log() {
+        let mut merged = token();
+        let mut other = SessionToken::at(position(9, 0, 200));
+        other.observe(position(4, 0, 1));
+        merged.merge(&other).unwrap();
+        assert_eq!(merged.position(LogId(9)), Some(position(9, 1, 200)));
+        assert_eq!(merged.position(LogId(3)), Some(position(3, 0, 7)));
+        assert_eq!(merged.position(LogId(4)), Some(position(4, 0, 1)));
+        for log in 100..113 {
+            merged.merge(&SessionToken::at(position(log, 0, 1))).unwrap();
+        }
+        let full = merged.clone();
+        assert_eq!(merged.merge(&SessionToken::at(position(99, 0, 1))), Err(TokenError::Crowded));
+        assert_eq!(merged, full);
+        merged.merge(&SessionToken::at(position(100, 0, 2))).unwrap();
+        assert_eq!(merged.position(LogId(100)), Some(position(100, 0, 2)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::error::ReadError;
 use crate::flight::Flights;
 use crate::follow::Follower;
 use crate::life::{EntryFacts, Happening, Life, Notes};
-use crate::limit::{Limiter, Limits};
+use crate::limit::{Limiter, Limits, SpareTurn};
 use crate::load::{Load, LoadContext, Loaded};
 use crate::reading::Reading;
 use crate::seams::World;
@@ -245,6 +245,12 @@ where
     /// Loads running at the source, and loads waiting for their turn.
     pub fn load(&self) -> (usize, usize) {
         self.shared.limiter.occupancy()
+    }
+
+    /// A turn at the source that no reader misses, for whoever looks at the source past memory: only while nobody waits
+    /// and at least half of the turns are free. It counts as a load as long as it is held.
+    pub fn spare_turn(&self) -> Option<SpareTurn> {
+        if self.is_closed() { None } else { self.shared.limiter.spare() }
     }
 
     /// Refuses new reads, lets what is being loaded finish until `deadline` has passed, and stops following the log.

@@ -19,6 +19,7 @@
 //! that starts with the process, and proves nothing about the source.
 
 mod known_logs;
+mod told;
 
 pub use known_logs::KnownLogs;
 
@@ -86,6 +87,7 @@ pub struct Noted {
     /// What it touched, for people.
     pub note: Box<str>,
     tags: Box<[Tag]>,
+    xid: Xid,
 }
 
 /// What an instance keeps per source: the ledger and the tasks that feed it.
@@ -131,6 +133,10 @@ struct State {
     /// feed that lags by more than a pulse would never prove anything.
     unproven: VecDeque<Fence>,
     recent: VecDeque<Noted>,
+    /// Every change up to here that was not forgotten stands in `recent`.
+    noted: Option<Position>,
+    /// The latest change that no longer does.
+    forgotten: Option<Position>,
     registered: Option<LogId>,
 }
 
@@ -468,19 +474,17 @@ impl Shared {
     }
 
     fn note(&self, record: &Record) {
-        if record.changes.is_empty() {
-            return;
-        }
         let arrived = self.world.now();
         let mut state = self.state.lock();
         for change in &record.changes {
             if state.recent.len() == RECENT_CHANGES {
-                state.recent.pop_front();
+                state.forgotten = state.recent.pop_front().map(|noted| noted.position);
             }
             let position = Position { epoch: record.epoch, at: change.at };
             let (note, tags) = (change.note.clone(), change.tags.clone());
-            state.recent.push_back(Noted { arrived, position, note, tags });
+            state.recent.push_back(Noted { arrived, position, note, tags, xid: change.xid });
         }
+        state.noted = Some(Position { epoch: record.epoch, at: record.at });
     }
 
     /// Before the ledger enters another log: whoever finds it there must no longer find the former one known, or a token

@@ -82,10 +82,22 @@ struct Waiter {
 /// The right to load, until dropped.
 pub(crate) struct Permit(Option<Arc<Limiter>>);
 
+/// A turn at the source that nobody missed when it was taken, until dropped; see
+/// [`Cache::spare_turn`](crate::Cache::spare_turn).
+#[must_use = "the turn ends when this is dropped"]
+pub struct SpareTurn {
+    _permit: Permit,
+}
+
 impl Limiter {
     pub(crate) fn new(limits: Limits, world: World) -> Arc<Self> {
         let state = State { free: limits.in_flight.max(1), waiting: VecDeque::new() };
         Arc::new(Self { limits, world, state: Mutex::new(state) })
+    }
+
+    /// Loads the source sees at once, at most.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.limits.in_flight.max(1)
     }
 
     /// Loads running and waiting.
@@ -106,6 +118,16 @@ impl Limiter {
         let waited = self.limits.queue_timeout;
         let granted = self.world.within(self.world.now().plus(waited), turn).await;
         granted.and_then(Result::ok).ok_or(Overload::QueueTimeout { waited })
+    }
+
+    /// A turn only if nobody needs it: nobody waits, and at least half of the turns are free. Never waits.
+    pub(crate) fn spare(self: &Arc<Self>) -> Option<SpareTurn> {
+        let mut state = self.state.lock();
+        if !state.waiting.is_empty() || state.free == 0 || state.free * 2 < self.limits.in_flight {
+            return None;
+        }
+        state.free -= 1;
+        Some(SpareTurn { _permit: Permit(Some(Arc::clone(self))) })
     }
 
     /// Passes the right on to the next waiter that still wants it, or back to the pool.
@@ -202,6 +224,21 @@ mod tests {
         assert_eq!(full.err(), Some(Overload::QueueFull { waiting: 1 }));
         drop(permit);
         assert!(limiter.acquire(&reader).await.is_ok(), "those who gave up hold nothing");
+    }
+
+    #[tokio::test]
+    async fn a_spare_turn_is_only_given_while_half_of_the_turns_are_free_and_nobody_waits() {
+        let (limiter, reader) = (limiter(4, 1), Urgency::from(Priority::Reader));
+        let first = limiter.spare().expect("all are free");
+        let second = limiter.spare().expect("three of four are free");
+        let third = limiter.spare().expect("half are free");
+        assert!(limiter.spare().is_none(), "fewer than half are free");
+        assert_eq!(limiter.occupancy(), (3, 0));
+        drop((first, second, third));
+        let all = futures_util::future::join_all((0..4).map(|_| limiter.acquire(&reader))).await;
+        assert!(limiter.spare().is_none());
+        drop(all);
+        assert_eq!(limiter.occupancy(), (0, 0), "a spare turn is given back like any other");
     }
 
     #[tokio::test]

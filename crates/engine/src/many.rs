@@ -6,7 +6,7 @@
 //! watermark. If a change got in between, all keys are loaded in one transaction, which holds together by itself.
 
 use crate::answer::{Answer, Carried, Consistency};
-use crate::cache::Cache;
+use crate::cache::{Cache, Shared};
 use crate::error::{LoadError, ReadError};
 use crate::fill::Fill;
 use crate::flight::{FlightError, Landed};
@@ -15,8 +15,8 @@ use crate::limit::Priority;
 use crate::load::Loaded;
 use crate::read::left_nanos;
 use crate::read::weigh::Need;
-use crate::view::Event;
-use candor_core::port::BoxFuture;
+use crate::view::{Event, View};
+use candor_core::port::{BoxFuture, Fault};
 use candor_core::{Demand, Entry, Level, Moment, Origin, Position, Stamp, Verdict};
 use candor_tiers::Tier;
 use futures_util::FutureExt;
@@ -24,6 +24,7 @@ use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Loads several keys in one transaction of the source.
 pub trait LoadMany<K, V>: Send + Sync {
@@ -54,6 +55,54 @@ struct Batch<V> {
     /// Up to where the transaction certainly saw everything.
     certain: Position,
     begun: Moment,
+}
+
+/// A load of several keys, before its answers are judged.
+pub(crate) struct Brought<V> {
+    pub(crate) loaded: ManyLoaded<V>,
+    /// Where the local ledger stood before the load began.
+    pub(crate) local: Option<Stamp>,
+    pub(crate) begun: Moment,
+    pub(crate) took: Duration,
+}
+
+impl<K, V> Shared<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Waits for one turn at the source and loads all these keys in it; one answer for each. `begins` is told the moment,
+    /// before the source is asked. Without a deadline the load has the contract's time from then on.
+    pub(crate) async fn bring(
+        &self,
+        keys: Vec<K>,
+        view: &View,
+        deadline: Option<Moment>,
+        begins: impl FnOnce(Moment),
+        loader: &dyn LoadMany<K, V>,
+    ) -> Result<Brought<V>, FlightError> {
+        let turn = self.limiter.acquire(&Priority::Reader.into()).await;
+        let permit = turn.map_err(FlightError::Overloaded)?;
+        let (begun, limit, number) = (self.world.now(), view.contract().timeout, keys.len());
+        begins(begun);
+        let local = self.follower.ledger().sight().map(|sight| local_stamp(&sight));
+        let work = AssertUnwindSafe(async { loader.load_many(keys).await }).catch_unwind();
+        let loaded = self.world.within(deadline.unwrap_or(begun.plus(limit)), work).await;
+        drop(permit);
+        let loaded = match loaded {
+            Some(Ok(Ok(loaded))) if loaded.answers.len() == number => loaded,
+            Some(Ok(Ok(_))) => {
+                let why = "the loader gave another number of answers than keys";
+                return Err(FlightError::Load(LoadError::new(Fault::Contract, why)));
+            }
+            Some(Ok(Err(error))) => return Err(FlightError::Load(error)),
+            Some(Err(_panic)) => return Err(FlightError::Load(LoadError::panicked())),
+            None => return Err(FlightError::Timeout(limit)),
+        };
+        let took = self.world.now().since(begun);
+        view.filled(took);
+        Ok(Brought { loaded, local, begun, took })
+    }
 }
 
 impl<K, V> Cache<K, V>
@@ -182,28 +231,10 @@ where
     ) -> Result<Batch<V>, ReadError> {
         let shared = &self.shared;
         let _alongside = shared.flights.alongside();
-        let permit = shared.limiter.acquire(&Priority::Reader.into()).await.map_err(ReadError::Overloaded)?;
-        let before = shared.invalidations.load(Ordering::Acquire);
-        let begun = shared.world.now();
-        let local = shared.follower.ledger().sight().map(|sight| local_stamp(&sight));
-        let work = AssertUnwindSafe(async { loader.load_many(keys.to_vec()).await }).catch_unwind();
-        let loaded = shared.world.within(deadline, work).await;
-        drop(permit);
-        let loaded = match loaded {
-            Some(Ok(Ok(loaded))) if loaded.answers.len() == keys.len() => loaded,
-            Some(Ok(Ok(_))) => {
-                let error = LoadError::new(
-                    candor_core::port::Fault::Contract,
-                    "the loader gave another number of answers than keys",
-                );
-                return Err(ReadError::Load(error));
-            }
-            Some(Ok(Err(error))) => return Err(ReadError::Load(error)),
-            Some(Err(_panic)) => return Err(ReadError::Load(LoadError::panicked())),
-            None => return Err(FlightError::Timeout(self.view.contract().timeout).into()),
-        };
-        let took = shared.world.now().since(begun);
-        self.view.filled(took);
+        let mut before = 0;
+        let begins = |_| before = shared.invalidations.load(Ordering::Acquire);
+        let brought = shared.bring(keys.to_vec(), &self.view, Some(deadline), begins, loader).await?;
+        let Brought { loaded, local, begun, took } = brought;
         let doomed = || shared.invalidations.load(Ordering::Acquire) != before;
         let upper = loaded.stamp.upper();
         let certain = Position { epoch: upper.epoch, at: loaded.stamp.certain() };

@@ -29,6 +29,7 @@
 
 mod boarding;
 mod outage;
+mod together;
 pub(crate) mod weigh;
 
 use crate::answer::{Answer, Carried, Consistency};
@@ -47,6 +48,7 @@ use candor_tiers::Tier;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
+pub use together::ManyError;
 use weigh::{Look, Need, Step, weigh};
 
 /// Each attempt ends in an answer, an error, or a step that brings the next one nearer. Only a source that is slower
@@ -122,13 +124,24 @@ where
         demand: Demand,
         loader: Arc<dyn Load<K, V>>,
     ) -> Result<Answer<V>, ReadError> {
+        self.read_demanding_since(key, demand, self.shared.world.now(), loader).await
+    }
+
+    /// The same for a read that began earlier, as one of several.
+    async fn read_demanding_since(
+        &self,
+        key: &K,
+        demand: Demand,
+        begun: Moment,
+        loader: Arc<dyn Load<K, V>>,
+    ) -> Result<Answer<V>, ReadError> {
         self.check_open()?;
         if self.view.contract().critical && demand.level != Level::Strong {
             let refusal =
                 ReadError::Critical { view: self.view.contract().view.clone(), asked: demand.level };
             return Err(self.refused(key, refusal));
         }
-        let outcome = self.read_slowly(key, demand, loader).await;
+        let outcome = self.read_slowly(key, demand, begun, loader).await;
         outcome.map_err(|error| self.refused(key, error))
     }
 
@@ -136,10 +149,10 @@ where
         &self,
         key: &K,
         demand: Demand,
+        begun: Moment,
         loader: Arc<dyn Load<K, V>>,
     ) -> Result<Answer<V>, ReadError> {
         let contract = self.view.contract();
-        let begun = self.shared.world.now();
         let deadline = begun.plus(contract.timeout);
         let given = demand.token;
         let need = self.need(demand.level, given.as_ref(), begun)?;

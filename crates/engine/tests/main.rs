@@ -13,6 +13,7 @@ mod invalidation;
 mod levels;
 mod lifetime;
 mod snapshots;
+mod together;
 
 use candor::testing::{ManualClock, MemorySource, manual_world};
 use candor::{Cache, CacheBuilder, Contract};

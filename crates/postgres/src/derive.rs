@@ -45,7 +45,7 @@ use tokio_postgres::types::Type;
 const KEY_FUNCTION: &str = "candor_key_";
 
 /// Preparing reads the catalog alone; longer than this and a lock or a dead connection is in the way.
-const COMPILE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The temporary view needs a transaction that may write, even if the role's are read-only. It waits for no lock longer
 /// than a moment: an ALTER TABLE in progress must not queue readers behind us.

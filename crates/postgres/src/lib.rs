@@ -36,6 +36,7 @@ mod refuse;
 mod session;
 mod setup;
 pub mod status;
+mod token;
 mod view;
 mod visibility;
 
@@ -43,3 +44,6 @@ pub use lsn::Lsn;
 pub use options::{ConnectOptions, PostgresOptions};
 pub use pool::PoolFigures;
 pub use postgres::{Postgres, SetupPlan};
+pub use setup::SetupOptions;
+pub use status::SlotFigures;
+pub use token::{is_token, read_token};

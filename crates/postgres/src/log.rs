@@ -27,7 +27,7 @@ use crate::catalog::coverage::coverage_sql;
 use crate::facets::Facets;
 use crate::identity::{Identity, STARTED_SQL};
 use crate::options::PostgresOptions;
-use crate::pool::Pool;
+use crate::pool::{Pool, Route};
 use crate::setup::literal;
 use crate::view::Views;
 use crate::visibility::Visibility;
@@ -134,8 +134,14 @@ impl Log {
         let mut held = self.pool.acquire().await?;
         held.busy();
         let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
-        let statement = held.prepared(&self.fence_sql, &[]).await.map_err(doing)?;
-        let row = held.client.query_one(&statement, &[]).await.map_err(doing)?;
+        let row = match held.route {
+            Route::Direct => {
+                let statement = held.prepared(&self.fence_sql, &[]).await.map_err(doing)?;
+                held.client.query_one(&statement, &[]).await.map_err(doing)?
+            }
+            // By name, the next session might know another statement, and answer that.
+            Route::Pooler => held.client.query_typed_one(&self.fence_sql, &[]).await.map_err(doing)?,
+        };
         let read = |error: tokio_postgres::Error| crate::fault::of("reading the position", &error);
         let at: i64 = row.try_get(0).map_err(read)?;
         let coverage: String = row.try_get(1).map_err(read)?;

@@ -21,6 +21,9 @@ pub struct PostgresOptions {
     /// Without it a pooler is found out by its refusing, or losing, the settings of a session. With it, nothing of a
     /// session is ever relied on: every fill brings its settings along, and no statement is prepared by name.
     pub pooler: bool,
+    /// The server's own address, where `connect` leads through a pooler, which cannot pass the log on. It serves for the
+    /// log and everything rare; fills alone go through the pooler. `None` where one address serves for all.
+    pub direct: Option<ConnectOptions>,
     /// Connections for fills.
     pub connections_max: usize,
     /// How long a fill waits for a connection.
@@ -120,6 +123,7 @@ impl PostgresOptions {
         Self {
             connect,
             pooler: false,
+            direct: None,
             connections_max: 8,
             acquire_timeout: Duration::from_millis(250),
             statement_timeout: Duration::from_secs(2),
@@ -129,6 +133,16 @@ impl PostgresOptions {
             publication: "candor".into(),
             feed_records: 1024,
             transaction_tags_max: 20_000,
+        }
+    }
+}
+
+impl PostgresOptions {
+    /// The same for connections that must not go through a pooler.
+    pub(crate) fn direct(&self) -> Self {
+        match &self.direct {
+            Some(direct) => Self { connect: direct.clone(), pooler: false, direct: None, ..self.clone() },
+            None => self.clone(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::log::Log as LogTask;
 use crate::options::PostgresOptions;
 use crate::pool::{Pool, PoolFigures};
 use crate::setup::{self, Needs, SetupOptions};
-use crate::status::{self, Status};
+use crate::status::{self, SlotFigures, Status};
 use crate::view::Views;
 use crate::visibility::UnderWay;
 use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
@@ -52,7 +52,7 @@ impl Postgres {
     /// A handle. Connects to nothing yet.
     pub fn open(options: PostgresOptions) -> Self {
         let bounds = Bounds { rows_max: options.rows_max, bytes_max: options.bytes_max };
-        let rare = PostgresOptions { connections_max: 2, ..options.clone() };
+        let rare = PostgresOptions { connections_max: 2, ..options.direct() };
         let inner = Inner {
             pool: Pool::new(options.clone()),
             chores: Pool::new(rare),
@@ -96,9 +96,22 @@ impl Postgres {
     ///
     /// The server cannot be asked.
     pub async fn setup_plan(&self, views: &[ViewQuery]) -> Result<SetupPlan, SourceError> {
+        self.setup_plan_with(views, SetupOptions::default()).await
+    }
+
+    /// What [`Self::setup_with`] would do.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub async fn setup_plan_with(
+        &self,
+        views: &[ViewQuery],
+        options: SetupOptions,
+    ) -> Result<SetupPlan, SourceError> {
         let (needs, refused) = self.needs(views).await?;
         let facts = self.facts(&needs).await?;
-        Ok(SetupPlan { statements: setup::plan(&facts, &needs, SetupOptions::default()), refused })
+        Ok(SetupPlan { statements: setup::plan(&facts, &needs, options), refused })
     }
 
     /// Brings publication and slot to what these views need.
@@ -107,7 +120,20 @@ impl Postgres {
     ///
     /// The server cannot be asked, or refuses a statement; the message says which were done.
     pub async fn setup(&self, views: &[ViewQuery]) -> Result<SetupPlan, SourceError> {
-        let plan = self.setup_plan(views).await?;
+        self.setup_with(views, SetupOptions::default()).await
+    }
+
+    /// The same, and what is not necessary but wished for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::setup`].
+    pub async fn setup_with(
+        &self,
+        views: &[ViewQuery],
+        options: SetupOptions,
+    ) -> Result<SetupPlan, SourceError> {
+        let plan = self.setup_plan_with(views, options).await?;
         self.apply(&plan.statements).await?;
         Ok(plan)
     }
@@ -169,17 +195,17 @@ impl Postgres {
         Ok((value, stamp(seen, under_way)))
     }
 
-    /// Bytes of log that the slot keeps on the server's disk; `None` where there is no slot.
+    /// What the slot keeps on the server's disk, and whether anybody reads it; `None` where there is no slot.
     ///
     /// # Errors
     ///
     /// The server cannot be asked.
-    pub async fn retained_bytes(&self) -> Result<Option<u64>, SourceError> {
+    pub async fn slot_figures(&self) -> Result<Option<SlotFigures>, SourceError> {
         let mut held = self.inner.chores.acquire().await?;
         held.busy();
-        let bytes = status::retained_bytes(&held.client, &self.inner.options.slot).await?;
+        let figures = status::slot_figures(&held.client, &self.inner.options.slot).await?;
         held.settled();
-        Ok(bytes)
+        Ok(figures)
     }
 
     /// What the pool for fills holds and did.
@@ -246,8 +272,9 @@ impl Postgres {
 
 impl Inner {
     fn log(&self) -> &Arc<LogTask> {
-        self.log
-            .get_or_init(|| LogTask::start(&self.options, Arc::clone(&self.facets), Arc::clone(&self.views)))
+        self.log.get_or_init(|| {
+            LogTask::start(&self.options.direct(), Arc::clone(&self.facets), Arc::clone(&self.views))
+        })
     }
 
     async fn fill(&self, view: ViewHandle, keys: Arc<[Box<[KeyValue]>]>) -> Result<Fill, SourceError> {

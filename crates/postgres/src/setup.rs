@@ -91,11 +91,11 @@ impl Needs {
 
 /// What setup may do beyond what is necessary.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SetupOptions {
+pub struct SetupOptions {
     /// Event triggers, so that changes of the schema are seen in the log, in order. Only a superuser can make them.
-    pub(crate) event_trigger: bool,
+    pub event_trigger: bool,
     /// Changes of replica identities. Without them a table whose identity does not suffice is read by table.
-    pub(crate) replica_identity: bool,
+    pub replica_identity: bool,
 }
 
 impl Default for SetupOptions {

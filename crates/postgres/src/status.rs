@@ -10,6 +10,7 @@ use crate::setup::{self, Facts, Needs};
 use candor_core::port::SourceError;
 use std::time::Duration;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 /// The state of a server, as far as Candor needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,19 @@ pub struct SlotStatus {
     pub retained_bytes: Option<u64>,
     /// Bytes that may still be written before the slot is in danger; `None` without a limit.
     pub safe_bytes: Option<i64>,
+}
+
+/// The slot in numbers that change all the time.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotFigures {
+    /// Bytes of log kept on the server's disk for it; `None` where it is lost.
+    pub retained_bytes: Option<u64>,
+    /// Bytes written since the position that Candor has acknowledged.
+    pub unconfirmed_bytes: Option<u64>,
+    /// Bytes that may still be written before it is in danger; `None` without a limit.
+    pub safe_bytes: Option<u64>,
+    /// Whether somebody reads it now.
+    pub is_read: bool,
 }
 
 /// A table that views rest on.
@@ -101,18 +115,32 @@ pub(crate) async fn read(
     Ok(of(&setup::facts(client, slot, publication, &tables).await?, needs))
 }
 
-/// Bytes of log kept on the server's disk for a slot, for metrics; `None` if there is no such slot, or it keeps none.
-pub(crate) async fn retained_bytes(client: &Client, slot: &str) -> Result<Option<u64>, SourceError> {
-    const SQL: &str = "SELECT greatest(0, (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
-        ELSE pg_current_wal_lsn() END) - restart_lsn)::int8 FROM pg_replication_slots WHERE slot_name = $1";
+/// A slot in numbers, for metrics; `None` if there is no such slot.
+pub(crate) async fn slot_figures(client: &Client, slot: &str) -> Result<Option<SlotFigures>, SourceError> {
+    // `greatest` passes NULL over; the second arguments are NULL where the first are, and zero elsewhere.
+    const SQL: &str = "SELECT greatest(here - restart_lsn, restart_lsn - restart_lsn)::int8, \
+        greatest(here - confirmed_flush_lsn, confirmed_flush_lsn - confirmed_flush_lsn)::int8, \
+        greatest(safe_wal_size, safe_wal_size - safe_wal_size)::int8, active \
+        FROM pg_replication_slots, LATERAL (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
+        ELSE pg_current_wal_lsn() END) now (here) WHERE slot_name = $1";
     let doing = "asking how much log the slot keeps";
-    let row = tokio::time::timeout(Duration::from_secs(2), client.query_opt(SQL, &[&slot]))
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] = [(&slot, Type::TEXT)];
+    let asked = client.query_typed_opt(SQL, &parameters);
+    let row = tokio::time::timeout(Duration::from_secs(2), asked)
         .await
         .map_err(|_| SourceError::slow(format!("{doing}: no answer within 2 s")))?
         .map_err(|error| fault::of(doing, &error))?;
-    let bytes = row.map(|row| row.try_get::<_, Option<i64>>(0)).transpose();
-    let bytes = bytes.map_err(|error| fault::of(doing, &error))?.flatten();
-    Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()))
+    let Some(row) = row else { return Ok(None) };
+    let bytes = |column: usize| -> Result<Option<u64>, SourceError> {
+        let bytes: Option<i64> = row.try_get(column).map_err(|error| fault::of(doing, &error))?;
+        Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()))
+    };
+    Ok(Some(SlotFigures {
+        retained_bytes: bytes(0)?,
+        unconfirmed_bytes: bytes(1)?,
+        safe_bytes: bytes(2)?,
+        is_read: row.try_get(3).map_err(|error| fault::of(doing, &error))?,
+    }))
 }
 
 /// Judges facts.

@@ -3,8 +3,18 @@
 #![expect(clippy::disallowed_methods, reason = "a real server is waited for in real time")]
 
 mod main {
+    mod beginnings;
+    mod cuts;
+    mod failover;
+    mod instance;
+    mod poolers;
     mod races;
     mod restarts;
+    mod rows;
+    mod schema;
+    mod silence;
+    mod slots;
     mod views;
     mod world;
+    mod wrap;
 }

@@ -10,6 +10,7 @@
 //! without knowing what they depend on, is not ready until it follows the server's log, and answers nothing from them
 //! before.
 
+use crate::audit::Audit;
 use crate::config::{Complaint, Complaints, Config, SourceDeclaration, Span, ViewDeclaration};
 use crate::database::Database;
 use crate::entry::heap_bytes;
@@ -19,6 +20,7 @@ use candor::{Cache, FollowOptions, KnownLogs, Limits, Memory, World};
 use candor_core::port::Fault;
 use candor_core::{Derived, Finding, ProofKind, Severity, TaggedBy};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The mend of everything that only setup can bring about.
 const SETUP: &str = "run `candor setup`";
@@ -216,6 +218,7 @@ impl Prepared {
                 poll: declared.feed.poll,
                 world: world.clone(),
                 database: prepared.database,
+                slot: watch::Sender::new(None),
             });
         }
         let mut views = Vec::new();
@@ -238,10 +241,12 @@ impl Prepared {
                 loader: Arc::new(loader),
                 declaration: declared.clone(),
                 derived: prepared.derived,
-                is_awaited: prepared.is_awaited,
+                learned: prepared.is_awaited.then(Arc::default),
+                tap: Arc::default(),
             });
         }
-        Ok(Service::new(world, memory, sources, views))
+        let audit = Audit::new(config.audit.clone(), config.views.len(), || world.draw());
+        Ok(Service::new(world, memory, sources, views, audit))
     }
 }
 

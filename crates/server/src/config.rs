@@ -14,6 +14,7 @@
 //! Here only what the file itself can tell is checked. Whether the source can keep a contract is found out by holding
 //! the declarations against the live source; [`Config::complaint`] then points into this file again.
 
+mod audit;
 mod complaint;
 mod document;
 mod expand;
@@ -27,6 +28,7 @@ mod suggest;
 mod tier;
 mod view;
 
+pub use audit::AuditSettings;
 pub use complaint::{Complaint, Complaints};
 pub(crate) use document::Document;
 pub use expand::{Environment, process_environment};
@@ -52,6 +54,8 @@ pub struct Config {
     pub l1: L1Settings,
     /// The doors.
     pub server: ServerSettings,
+    /// How often served answers are held against the source.
+    pub audit: AuditSettings,
     origin: Origin,
 }
 
@@ -73,9 +77,9 @@ impl Config {
     pub fn parse(origin: Origin, environment: &Environment<'_>) -> Result<Self, Complaints> {
         let Document { root, complaints } = Document::parse(&origin)?;
         let reader = Reader::new(&origin, environment, complaints);
-        let (sources, views, l1, server) = read_sections(&reader, &root);
+        let (sources, views, l1, server, audit) = read_sections(&reader, &root);
         let complaints = reader.into_complaints();
-        complaints.verdict(()).map(|()| Self { sources, views, l1, server, origin: origin.clone() })
+        complaints.verdict(()).map(|()| Self { sources, views, l1, server, audit, origin: origin.clone() })
     }
 
     /// A complaint about a part of the file, for what is only found out later.
@@ -99,7 +103,7 @@ impl Config {
     }
 }
 
-type Sections = (Vec<SourceDeclaration>, Vec<ViewDeclaration>, L1Settings, ServerSettings);
+type Sections = (Vec<SourceDeclaration>, Vec<ViewDeclaration>, L1Settings, ServerSettings, AuditSettings);
 
 fn read_sections<'a>(reader: &'a Reader<'a>, table: &'a toml::de::DeTable<'a>) -> Sections {
     let root = reader.root(table);
@@ -127,8 +131,10 @@ fn read_sections<'a>(reader: &'a Reader<'a>, table: &'a toml::de::DeTable<'a>) -
             "add auth = { tokens_file = \"tokens.toml\" } to [server], or drop private",
         );
     }
+    let names: Vec<&str> = views.iter().map(|view| &*view.name).collect();
+    let audit = audit::read(&root, &names);
     root.finish();
-    (sources.sound, views, l1, server)
+    (sources.sound, views, l1, server, audit)
 }
 
 /// Names of sources and views stand in paths (`/v1/views/user/42`), commands (`user:42`) and metrics.

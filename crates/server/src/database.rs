@@ -30,8 +30,9 @@ impl Database {
             SourceKind::Sqlite { path } => {
                 Sqlite::open(sqlite(declared, SqliteOptions::new(path))).map(Self::Sqlite)
             }
-            SourceKind::Postgres { connect } => {
-                let options = postgres(declared, PostgresOptions::new((**connect).clone()));
+            SourceKind::Postgres { connect, pooler } => {
+                let options = PostgresOptions::new((**connect).clone());
+                let options = PostgresOptions { pooler: *pooler, ..postgres(declared, options) };
                 Ok(Self::Postgres(Postgres::open(options)))
             }
         }
@@ -105,6 +106,7 @@ fn postgres(declared: &SourceDeclaration, default: PostgresOptions) -> PostgresO
         statement_timeout: declared.timeout,
         slot: declared.feed.slot.clone(),
         publication: declared.feed.publication.clone(),
+        direct: declared.feed.connect.as_deref().cloned(),
         ..default
     }
 }

@@ -11,6 +11,7 @@
 //! Every refusal is a [`Problem`], which says whose fault it is and what to do.
 
 mod answer;
+mod audit;
 mod body;
 pub mod demand;
 pub mod etag;

@@ -48,7 +48,7 @@ impl TagName {
 
     /// Whether this names any row of the table.
     pub(crate) fn is_table(&self, table: &str) -> bool {
-        matches!(self, Self::Table(named) if **named == *table)
+        matches!(self, Self::Table(named) if is_meant(named, table))
     }
 
     /// The tags that entries of this view can have and that this names.
@@ -63,27 +63,40 @@ impl TagName {
             }
             Self::Table(table) => {
                 let facets = facets(table, declared, derived, None);
-                facets.into_iter().map(|facet| Tag::table(table, facet)).collect()
+                facets.into_iter().map(|(table, facet)| Tag::table(&table, facet)).collect()
             }
             Self::Row { table, column, value } => {
                 let rows = facets(table, declared, derived, Some(column)).into_iter();
-                let rows = rows.map(|facet| Tag::row(table, facet, column, value));
+                let rows = rows.map(|(table, facet)| Tag::row(&table, facet, column, value));
                 // Entries that depend on the whole table depend on this row, too.
                 let tables = facets(table, &[], derived, None).into_iter();
                 let whole = declared.iter().any(
                     |dependency| matches!(dependency, Dependency::Table(known) if known.to_lowercase() == **table),
                 );
                 let whole = whole.then(|| Tag::table(table, Facet::WHOLE));
-                rows.chain(tables.map(|facet| Tag::table(table, facet))).chain(whole).collect()
+                rows.chain(tables.map(|(table, facet)| Tag::table(&table, facet))).chain(whole).collect()
             }
         }
     }
 }
 
-/// The column sets by which entries of the view depend on the table: by rows of `column`, or as a whole.
-fn facets(table: &str, declared: &[Dependency], derived: &Derived, column: Option<&str>) -> Vec<Facet> {
+/// Whether somebody who says `named` means this table. One that is known with its schema is also meant without it: an
+/// application that names too much costs a load, one that names too little is not heard.
+fn is_meant(named: &str, table: &str) -> bool {
+    let bare = || table.rsplit_once('.').is_some_and(|(_, bare)| bare == named);
+    named == table || bare()
+}
+
+/// The tables that are meant, with the column sets by which entries of the view depend on them: by rows of `column`, or
+/// as a whole.
+fn facets(
+    table: &str,
+    declared: &[Dependency],
+    derived: &Derived,
+    column: Option<&str>,
+) -> Vec<(Box<str>, Facet)> {
     let mut facets = Vec::new();
-    for read in derived.reads.iter().filter(|read| *read.table == *table) {
+    for read in derived.reads.iter().filter(|read| is_meant(table, &read.table)) {
         let fits = read.tagged_by.iter().any(|way| match (way, column) {
             (TaggedBy::Key { column: by, .. } | TaggedBy::Met { column: by, .. }, Some(column)) => {
                 **by == *column
@@ -94,7 +107,8 @@ fn facets(table: &str, declared: &[Dependency], derived: &Derived, column: Optio
         });
         if fits {
             // A table that is declared and not read is depended on in all its columns.
-            facets.extend([Facet::of(read.columns.iter().map(|column| &**column)), Facet::WHOLE]);
+            let columns = Facet::of(read.columns.iter().map(|column| &**column));
+            facets.extend([columns, Facet::WHOLE].map(|facet| (read.table.clone(), facet)));
         }
     }
     // What no log watches is only declared.
@@ -108,7 +122,7 @@ fn facets(table: &str, declared: &[Dependency], derived: &Derived, column: Optio
         _ => false,
     });
     if is_declared {
-        facets.push(Facet::WHOLE);
+        facets.push((table.into(), Facet::WHOLE));
     }
     facets
 }
@@ -116,6 +130,13 @@ fn facets(table: &str, declared: &[Dependency], derived: &Derived, column: Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_is_meant_with_its_schema_and_without() {
+        assert!(is_meant("users", "users") && is_meant("users", "public.users"));
+        assert!(is_meant("public.users", "public.users") && !is_meant("sales.users", "public.users"));
+        assert!(!is_meant("sers", "public.users") && !is_meant("public", "public.users"));
+    }
 
     #[test]
     fn tags_read_in_three_forms() {

@@ -18,6 +18,8 @@
 //! * [`ask`]: what every door says alike of what it is asked: refusals, failures, the session of several answers.
 //! * [`mod@http`]: the HTTP door: what is read from a request and written into a response, as pure functions; the
 //!   routes; and the accept loop with its limits.
+//! * [`session`]: session tokens as the doors read and write them.
+//! * `audit`: holds served answers against the source itself, and counts false receipts.
 //! * `metrics`: counters of the engine and the doors, rendered for Prometheus.
 //!
 //! Order in a request, which the routes keep: who is asking ([`http::Gate`]), whether they may
@@ -25,6 +27,7 @@
 
 pub mod ask;
 pub mod assembly;
+mod audit;
 pub mod auth;
 pub mod config;
 mod database;
@@ -34,9 +37,12 @@ mod invalidate;
 mod load;
 mod metrics;
 pub mod service;
+pub mod session;
+mod upkeep;
 
 pub use ask::{AskError, NotOffered, session_of};
 pub use assembly::{Prepared, PreparedSource, PreparedView, Survey, Unreachable};
+pub use audit::Campaign;
 pub use config::{Complaints, Config, Environment, process_environment};
 pub use database::Database;
 pub use entry::{EntryKey, Json};
@@ -44,6 +50,7 @@ pub use http::Gate;
 pub use http::listener::{ListenError, Listener};
 pub use invalidate::TagName;
 pub use service::{FeedHealth, ServedAnswer, ServedSource, ServedView, Service, Unready};
+pub use session::Sessions;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +70,7 @@ pub enum StartError {
 /// See [`StartError`].
 pub async fn listen(config: &Config, gate: Gate) -> Result<Listener, StartError> {
     let service = Service::start(config).await?;
+    service.begin_audit();
     Ok(Listener::bind(config, service, gate).await?)
 }
 

@@ -7,6 +7,9 @@
 //! and **true ages** are histograms. `feed_proven_age_seconds` bounds the feed's lag from above: no change that was
 //! visible longer ago than this is missing in the ledger.
 
+mod audit;
+mod postgres;
+
 use crate::service::{FeedHealth, ServedSource, ServedView, Service};
 use ::http::StatusCode;
 use candor::{Event, Origin};
@@ -91,8 +94,11 @@ const ORIGINS: [Origin; 4] = [Origin::L1, Origin::L2, Origin::Flight, Origin::So
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Written {
         self.views(&mut encoder)?;
+        self.awaited(&mut encoder)?;
         self.sources(&mut encoder)?;
+        self.postgres(&mut encoder)?;
         self.memory(&mut encoder)?;
+        audit::encode(&self.service, &mut encoder)?;
         self.door(&mut encoder)
     }
 }
@@ -168,6 +174,17 @@ impl Scrape {
             let labels = [("view", view.name())];
             let mut one = family.encode_family(&labels)?;
             one.encode_histogram::<NoLabelSet>(sum(view), count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    /// Views whose source was not there at the start.
+    fn awaited(&self, encoder: &mut DescriptorEncoder<'_>) -> Written {
+        let help =
+            "1 while the view's source has not been asked about it, which it is once its log is followed";
+        let mut family = encoder.encode_descriptor("view_awaited", help, None, MetricType::Gauge)?;
+        for view in self.service.views() {
+            gauge(&mut family, &[("view", view.name())], f64::from(u8::from(view.is_awaited())))?;
         }
         Ok(())
     }

@@ -5,26 +5,24 @@
 
 use crate::ask::{AskError, NotOffered};
 use crate::assembly::{Prepared, is_by_row};
-use crate::auth::{Subject, key};
+use crate::audit::{self, Audit, Campaign, Tap};
+use crate::auth::{Caller, Subject, key};
 use crate::config::{Complaints, Config, ViewDeclaration};
 use crate::database::Database;
 use crate::entry::{EntryKey, Json};
 use crate::invalidate::TagName;
 use crate::load::ViewLoader;
+use crate::upkeep;
 use candor::{
     Answer, Cache, Demanded, FeedStatus, Life, Limits, LoadMany, Memory, ReadError, Tier, Usage, World,
 };
-use candor_core::{Demand, Derived, ProofKind, SessionToken, Tag};
-use candor_sqlite::{Sqlite, Trimmed};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use candor_core::{Demand, Derived, Level, ProofKind, SessionToken, Tag};
+use candor_postgres::SlotFigures;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// Between two rounds of trimming a change log. It is also how often other instances see that this one lives.
-const TRIM_EVERY: Duration = Duration::from_secs(5);
 
 /// An answer as doors render it.
 pub type ServedAnswer = Answer<Json, Demanded>;
@@ -43,6 +41,7 @@ struct Inner {
     names: HashMap<Box<str>, usize>,
     closing: watch::Sender<bool>,
     is_draining: AtomicBool,
+    audit: Audit,
 }
 
 /// A source, its cache and its protection.
@@ -54,6 +53,8 @@ pub struct ServedSource {
     pub(crate) poll: Duration,
     pub(crate) world: World,
     pub(crate) database: Database,
+    /// What its replication slot keeps, as of a few seconds ago; `None` where there is none, or nobody could tell.
+    pub(crate) slot: watch::Sender<Option<SlotFigures>>,
 }
 
 /// Where a source's log stands, for people and probes.
@@ -77,8 +78,11 @@ pub struct ServedView {
     pub(crate) loader: Arc<ViewLoader>,
     pub(crate) declaration: ViewDeclaration,
     pub(crate) derived: Derived,
-    /// Whether its source was not there when the service started, so that `derived` is empty.
-    pub(crate) is_awaited: bool,
+    /// What its source found out later, if it was not there when the service started and `derived` is empty; `None` for
+    /// a view that was held at the start.
+    pub(crate) learned: Option<Arc<OnceLock<Derived>>>,
+    /// Where the audit hears what is served of it.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// Why a source is not ready.
@@ -105,16 +109,13 @@ impl Service {
         memory: Arc<Memory<EntryKey, Json>>,
         sources: Vec<ServedSource>,
         views: Vec<ServedView>,
+        audit: Audit,
     ) -> Self {
         let names = views.iter().enumerate().map(|(at, view)| (view.declaration.name.clone(), at)).collect();
         let closing = watch::Sender::new(false);
-        for source in sources.iter().filter(|source| source.is_logged) {
-            // Postgres keeps its log itself, and lets go what the slot has acknowledged.
-            let Database::Sqlite(sqlite) = &source.database else { continue };
-            world.spawn(trim(world.clone(), sqlite.clone(), source.name.clone(), closing.subscribe()));
-        }
+        upkeep::begin(&world, &sources, &views, &closing);
         let is_draining = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining }) }
+        Self { inner: Arc::new(Inner { world, memory, sources, views, names, closing, is_draining, audit }) }
     }
 
     /// The view of that name.
@@ -153,8 +154,13 @@ impl Service {
         key: &EntryKey,
         demand: Demand,
     ) -> Result<ServedAnswer, ReadError> {
+        let ear = view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
         let loader = Arc::clone(&view.loader);
-        view.cache.read_with(key, Demanded(demand), || loader).await
+        let answer = view.cache.read_with(key, Demanded(demand), || loader).await?;
+        if let Some(ear) = ear {
+            ear.heard(std::slice::from_ref(&answer));
+        }
+        Ok(answer)
     }
 
     /// Reads several keys, each at the demanded level; as a snapshot all answers hold together. In the order asked.
@@ -178,18 +184,53 @@ impl Service {
         }
         if is_snapshot {
             let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
-            let answers = view.cache.snapshot(keys, Demanded(demand), loader).await;
-            return answers.map_err(AskError::of_all);
+            let ear = view.tap.listen(keys, true, demand.level, &self.inner.world);
+            let answers =
+                view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
+            if let Some(ear) = ear {
+                ear.heard(&answers);
+            }
+            return Ok(answers);
         }
-        // No more at a time than the source takes: one request must not fill the queue that all share.
-        let at_once = self.source_of(view).limits.in_flight.max(1);
-        let reads = keys.iter().enumerate().map(|(at, key)| {
-            let read = self.read(view, key, demand.clone());
-            async move { read.await.map_err(|error| AskError::Failed { at: Some(at), error }) }
-        });
-        // Gathered first, so that the stream owns plain futures.
-        let reads: Vec<_> = reads.collect();
-        stream::iter(reads).buffered(at_once).try_collect().await
+        let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
+        let listen = |key| view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
+        let ears: Vec<_> = keys.iter().enumerate().filter_map(|(at, key)| Some((at, listen(key)?))).collect();
+        let answers = view.cache.read_many(keys, Demanded(demand), loader).await;
+        let answers =
+            answers.map_err(|failed| AskError::Failed { at: Some(failed.at), error: failed.error })?;
+        for (at, ear) in ears {
+            ear.heard(&answers[at..=at]);
+        }
+        Ok(answers)
+    }
+
+    /// Lets the audit hear what memory holds of keys, without a change to it. Of snapshots it holds nothing.
+    pub(crate) fn peek(&self, view: &ServedView, keys: &[EntryKey], is_snapshot: bool) {
+        let ([key], false) = (keys, is_snapshot) else { return };
+        let ear = view.tap.listen(keys, false, Level::Any, &self.inner.world);
+        if let (Some(ear), Some(answer)) = (ear, view.cache.peek(key)) {
+            ear.heard(&[answer]);
+        }
+    }
+
+    /// Begins to hold served answers against the source, at the pace of the configuration.
+    pub fn begin_audit(&self) {
+        audit::begin(self, self.inner.closing.subscribe());
+    }
+
+    /// Does so more often for a while.
+    pub fn campaign(&self, campaign: Campaign) {
+        self.begin_audit();
+        self.inner.audit.campaign(campaign, self.inner.world.now());
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// What the audit has found, for whoever may read everything.
+    pub fn audited(&self) -> serde_json::Value {
+        audit::tell(self, &Caller::anonymous())
     }
 
     /// The token for everything visible at the source now.
@@ -220,17 +261,17 @@ impl Service {
             let mut whole: Vec<u32> = Vec::new();
             for view in self.inner.views.iter().filter(|view| view.source == at) {
                 for name in names {
-                    let found = name.tags(&view.declaration.query, &view.derived);
+                    let found = name.tags(&view.declaration.query, view.derived());
                     if !found.is_empty() {
                         concerned.insert(view.index);
                     }
                     tags.extend(found);
-                    let reads = view.derived.reads.iter();
+                    let reads = view.derived().reads.iter();
                     let by_row = reads
                         .filter(|read| name.is_table(&read.table))
                         .any(|read| is_by_row(&read.tagged_by));
                     // Nobody here knows what such a view reads; it may be this.
-                    let may_read = view.is_awaited && !matches!(name, TagName::Application(_));
+                    let may_read = view.is_awaited() && !matches!(name, TagName::Application(_));
                     if by_row || may_read {
                         concerned.insert(view.index);
                         whole.push(view.index);
@@ -361,6 +402,12 @@ impl ServedSource {
         self.limits
     }
 
+    /// What its replication slot keeps on the server's disk, as of a few seconds ago; `None` where there is none, or
+    /// nobody could tell.
+    pub fn slot(&self) -> Option<SlotFigures> {
+        *self.slot.borrow()
+    }
+
     /// The database.
     pub fn database(&self) -> &Database {
         &self.database
@@ -378,9 +425,14 @@ impl ServedView {
         &self.declaration
     }
 
-    /// What its source found out about it.
+    /// What its source found out about it: nothing yet, while it is [awaited](Self::is_awaited).
     pub fn derived(&self) -> &Derived {
-        &self.derived
+        self.learned.as_deref().and_then(OnceLock::get).unwrap_or(&self.derived)
+    }
+
+    /// Whether its source was not there when the service started, and has not been asked about it since.
+    pub fn is_awaited(&self) -> bool {
+        self.learned.as_ref().is_some_and(|learned| learned.get().is_none())
     }
 
     /// Its cache, under its contract.
@@ -411,30 +463,5 @@ impl ServedView {
     ) -> Result<EntryKey, key::KeyRefusal> {
         let values = key::complete(&self.declaration.query, self.declaration.private, parts, subject)?;
         Ok(EntryKey::new(self.index, &values))
-    }
-}
-
-/// Keeps a change log short until the service closes. A database that cannot be trimmed is a nuisance, not a fault.
-async fn trim(world: World, sqlite: Sqlite, name: Box<str>, mut closing: watch::Receiver<bool>) {
-    let mut is_well = true;
-    loop {
-        tokio::select! {
-            biased;
-            _ = closing.wait_for(|closing| *closing) => return,
-            () = world.sleep_until(world.now().plus(TRIM_EVERY)) => {}
-        }
-        match sqlite.trim_once().await {
-            Ok(Trimmed::Rows(rows)) => {
-                is_well = true;
-                tracing::debug!(source = %name, rows, "trimmed the change log");
-            }
-            Ok(other) => tracing::debug!(source = %name, ?other, "the change log was not trimmed"),
-            // Said once, not every five seconds.
-            Err(error) if is_well => {
-                is_well = false;
-                tracing::warn!(source = %name, %error, "the change log cannot be trimmed; trying again");
-            }
-            Err(_) => {}
-        }
     }
 }

@@ -31,6 +31,11 @@ impl History {
         }
     }
 
+    /// How many commits changed the key.
+    pub fn changes_of(&self, key: u32) -> usize {
+        self.keys.lock().get(&key).map_or(0, Vec::len)
+    }
+
     /// The commits of a key, ascending. A key begins absent at position zero.
     pub fn of(&self, key: u32) -> Vec<Commit> {
         let beginning = Commit { at: 0, value: None, visible: Moment::ZERO };

@@ -15,4 +15,4 @@ pub mod seeded;
 mod source;
 
 pub use history::{Commit, History};
-pub use source::{LoadFault, MemoryWorld, Source, linger};
+pub use source::{LoadFault, MemoryWorld, Source, linger, linger_until_changed};

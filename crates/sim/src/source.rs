@@ -37,13 +37,34 @@ pub trait Source: Send + Sync + 'static {
 
 /// How long a loaded answer lingers: usually not at all, sometimes long enough for several commits.
 pub async fn linger(draw: u64) {
-    let micros = match draw % 8 {
-        0..=4 => return,
-        5 | 6 => 100,
-        _ => 1500,
-    };
+    match draw % 8 {
+        0..=4 => {}
+        5 | 6 => pause(Duration::from_micros(100)).await,
+        _ => pause(Duration::from_micros(1500)).await,
+    }
+}
+
+/// The longest wait for a change that is to come between a value and its stamp. The writer may have ended before a load
+/// in the background has.
+const CHANGE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How an answer lingers whose loader is wrong on purpose: one in eight, until a commit changed its key. The fault then
+/// takes effect however seldom the machine lets the writer run. Begun after the value was read; the change that was just
+/// being recorded then is one the value may reflect, so that two are waited for.
+pub async fn linger_until_changed(draw: u64, world: &World, history: &History, key: u32) {
+    if !draw.is_multiple_of(8) {
+        return;
+    }
+    let wanted = history.changes_of(key) + 2;
+    let deadline = world.now().plus(CHANGE_WITHIN);
+    while history.changes_of(key) < wanted && world.now() < deadline {
+        pause(Duration::from_micros(200)).await;
+    }
+}
+
+async fn pause(wait: Duration) {
     #[expect(clippy::disallowed_methods, reason = "the readers run in real time")]
-    tokio::time::sleep(Duration::from_micros(micros)).await;
+    tokio::time::sleep(wait).await;
 }
 
 /// The source in memory.
@@ -75,13 +96,17 @@ impl Source for MemoryWorld {
 
     fn loader(&self, world: &World) -> Arc<dyn Load<u32, u64>> {
         let (source, world, fault) = (self.source.clone(), world.clone(), self.fault);
+        let history = Arc::clone(&self.history);
         Arc::new(move |context: LoadContext<u32, u64>| {
-            let (source, world) = (source.clone(), world.clone());
+            let (source, world, history) = (source.clone(), world.clone(), Arc::clone(&history));
             async move {
                 let (value, mut stamp) = source.read(context.key())?;
-                linger(world.draw()).await;
-                if fault == LoadFault::StampAfterRead {
-                    stamp = source.read(context.key())?.1;
+                match fault {
+                    LoadFault::None => linger(world.draw()).await,
+                    LoadFault::StampAfterRead => {
+                        linger_until_changed(world.draw(), &world, &history, *context.key()).await;
+                        stamp = source.read(context.key())?.1;
+                    }
                 }
                 let tag = MemorySource::<u32, u64>::tag(context.key());
                 Ok::<_, SourceError>(Loaded::maybe(value).stamped(stamp).tagged(tag))

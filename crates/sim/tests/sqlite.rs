@@ -3,7 +3,7 @@
 use candor::core::port::{BoxFuture, Log, Source as _, SourceError, ViewHandle};
 use candor::core::{KeyValue, Rows, ViewQuery};
 use candor::{Load, LoadContext, LoadError, LoadMany, Loaded, ManyLoaded, ProofKind, World};
-use candor_sim::{Commit, History, LoadFault, Source, linger};
+use candor_sim::{Commit, History, LoadFault, Source, linger, linger_until_changed};
 use candor_sqlite::Sqlite;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,14 +96,18 @@ impl Source for SqliteWorld {
 
     fn loader(&self, world: &World) -> Arc<dyn Load<u32, u64>> {
         let (sqlite, view, world, fault) = (Arc::clone(&self.sqlite), self.view, world.clone(), self.fault);
+        let history = Arc::clone(&self.history);
         Arc::new(move |context: LoadContext<u32, u64>| {
             let (sqlite, world, key) = (Arc::clone(&sqlite), world.clone(), *context.key());
+            let history = Arc::clone(&history);
             async move {
                 let mut loaded = load(&sqlite, view, &[key]).await?;
-                linger(world.draw()).await;
-                if fault == LoadFault::StampAfterRead {
-                    let position = sqlite.fence().await?;
-                    loaded.stamp = candor::Stamp::Sequence(position);
+                match fault {
+                    LoadFault::None => linger(world.draw()).await,
+                    LoadFault::StampAfterRead => {
+                        linger_until_changed(world.draw(), &world, &history, key).await;
+                        loaded.stamp = candor::Stamp::Sequence(sqlite.fence().await?);
+                    }
                 }
                 let answer = loaded.answers.pop().unwrap_or_else(Loaded::absent);
                 Ok::<_, SourceError>(answer.stamped(loaded.stamp))

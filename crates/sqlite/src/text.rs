@@ -150,7 +150,7 @@ pub(crate) fn may_hide_columns(sql: &str) -> bool {
 pub(crate) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let name = lower(name);
     let mut ranked: Vec<(usize, &str)> = known
-        .map(|candidate| (distance(&name, &lower(candidate)), candidate))
+        .map(|candidate| (strsim::levenshtein(&name, &lower(candidate)), candidate))
         .filter(|(distance, candidate)| {
             *distance <= name.len().max(candidate.len()).div_ceil(3)
                 || (name.len() > 2 && lower(candidate).contains(&name))
@@ -158,21 +158,6 @@ pub(crate) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<
         .collect();
     ranked.sort_unstable();
     ranked.into_iter().take(3).map(|(_, candidate)| candidate).collect()
-}
-
-/// Letters to insert, remove or replace.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replace = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod identity;
 mod psql;
 mod standby;
 mod template;
+mod wrap;
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};

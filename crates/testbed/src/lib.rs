@@ -30,6 +30,7 @@ mod ports;
 mod processes;
 mod programs;
 mod proxy;
+mod redis;
 mod tls;
 
 pub use bouncer::Bouncer;
@@ -37,3 +38,4 @@ pub use cluster::{Builder, Cluster, Mode};
 pub use patience::until;
 pub use ports::free_port;
 pub use proxy::Proxy;
+pub use redis::Redis;

@@ -28,6 +28,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
     /// their own size.
     pub fn new(bytes_max: u64, weigh: impl Fn(&K, Option<&V>) -> u64 + Send + Sync + 'static) -> Self {
         let slot = slot_bytes::<K, V>();
+        // Decides how many shards there are and how many evicted keys are remembered. The tables do not start at this
+        // size, whatever it is: they grow with what they hold.
         let estimated = usize::try_from(bytes_max / (slot * 4)).unwrap_or(usize::MAX).max(16);
         let evicted = Arc::new(AtomicU64::new(0));
         let weighter = SlotWeighter { slot, heap: Arc::new(weigh) };

@@ -13,8 +13,10 @@ mod bench;
 mod cargo;
 mod check;
 mod fuzz;
+mod model;
 mod sabotage;
 mod sim;
+mod soak;
 mod stage;
 mod test;
 mod tidy;
@@ -31,7 +33,11 @@ cargo x <command>
   sabotage              defences taken out on purpose: the audit must notice (part of test)
   sim [args]            histories of real engines over a modelled source, each answer audited: --seconds n or --hours n,
                         --seed s, --replay s, --plan line; --power takes each defence out in turn, n seconds for each
+  soak [args]           writers and faults on a real PostgreSQL, every answer judged; --minutes n (20), --seed n, --json
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
+  scoreboard [args]     the usual ways to cache beside Candor, on real servers, healthy and under faults
+  model [--full] [world …]
+                        every interleaving of the protocol in a small world; --full takes the larger worlds too
   bench [name [args]]   one benchmark in the shipping profile; without a name, the list of them
 ";
 
@@ -49,8 +55,11 @@ fn main() -> ExitCode {
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
         (Some("sim"), arguments) => sim::run(arguments),
+        (Some("soak"), arguments) => soak::run(arguments),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
+        (Some("scoreboard"), arguments) => bench::run("scoreboard", arguments),
+        (Some("model"), arguments) => model::run(arguments),
         (Some("bench"), []) => bench::list(),
         (Some("bench"), [name, arguments @ ..]) => bench::run(name, arguments),
         (None | Some("help" | "--help" | "-h"), _) => {

@@ -18,7 +18,7 @@ pub(crate) fn run() -> ExitCode {
 
 /// One stage of the tests.
 pub(crate) fn audit() -> Outcome {
-    let mut command = cargo(&["test", "--package", "candor-sim"]);
+    let mut command = cargo(&["test", "--package", "candor-sim", "--package", "candor-soak"]);
     crate::sim::sabotaged(&mut command);
     passes(command)
 }

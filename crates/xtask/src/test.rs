@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("psql", "postgresql-client"),
     ("initdb", "postgresql"),
     ("pgbouncer", "pgbouncer"),
+    ("redis-server", "redis-server"),
 ];
 
 /// Fetches programs, builds, runs. `arguments` go to `cargo test`; those after `--` to the test programs.

@@ -1,6 +1,7 @@
 //! The real binary on temporary databases: what it prints, what it changes, and how it exits.
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected panics")]
 
+mod audits;
 mod checks;
 mod codes;
 mod demos;

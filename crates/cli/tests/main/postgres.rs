@@ -98,3 +98,99 @@ fn a_server_that_is_not_there_at_the_start_is_awaited() {
     assert_eq!(strong(&world, &url), ("Ella".into(), "log".into()));
     until("the server is ready", || readiness(&url).0 == 200);
 }
+
+/// The statement by which a writer takes a session token, as the page prints it.
+fn token_statement() -> &'static str {
+    let page = include_str!("../../../../docs/postgres.md");
+    page.split("<!-- token -->\n```sql\n").nth(1).unwrap().split("```").next().unwrap()
+}
+
+#[test]
+fn every_reading_command_works_through_a_server_and_embedded() {
+    let cluster = Cluster::start();
+    let world = world(&cluster);
+    world.candor(&["setup"]).expect(0);
+    let by = |door: &[&str], args: &[&str]| world.candor(&[args, door].concat());
+    // One reader of the slot at a time: first this process, then a server.
+    let embedded: &[&str] = &["--embedded"];
+    by(embedded, &["get", "user", "1"]).expect(0).says(&["Nina"]);
+    by(embedded, &["get", "user", "7"]).expect(1).warns(&["absent"]);
+    for name in ["Ella", "Etta"] {
+        cluster.psql(&format!("UPDATE users SET name = '{name}' WHERE id = 1"));
+        let token = cluster.psql(token_statement());
+        let told = by(embedded, &["get", "user", "1", "--session", &token, "--json"]).expect(0).json();
+        assert_eq!(
+            (&told["value"]["name"], &told["receipt"]["proof"]),
+            (&name.into(), &"log".into()),
+            "{told}"
+        );
+    }
+    let told = by(embedded, &["mget", "user", "1", "2", "3", "--snapshot", "--json"]);
+    assert_eq!(told.json()["answers"].as_array().map(Vec::len), Some(3), "{told:?}");
+    by(embedded, &["get", "user", "1", "--session", "pg1.1.2.3"])
+        .expect(2)
+        .warns(&["not as PostgreSQL writes it"]);
+
+    let mut tail = world.begin(&["tail", "--json", "--count", "1"]);
+    tail.event("following");
+    cluster.psql("INSERT INTO users VALUES (3, 'Abbey')");
+    let change = tail.event("change");
+    assert!(change["note"].as_str().unwrap().contains("users"), "{change}");
+    assert!(tail.wait().success());
+
+    let (server, url) = world.serve();
+    let remote: &[&str] = &["--url", &url];
+    by(remote, &["get", "user", "3", "--level", "strong"]).expect(0).says(&["Abbey"]);
+    cluster.psql("DELETE FROM users WHERE id = 3");
+    let token = cluster.psql(token_statement());
+    by(remote, &["get", "user", "3", "--session", &token]).expect(1).warns(&["absent"]);
+    let far = token.replace(token.split('.').nth(5).unwrap(), "18446744073709551615");
+    by(remote, &["get", "user", "3", "--session", &far]).expect(5).warns(&["session token"]);
+    let told = by(remote, &["mget", "user", "1", "2", "3", "--json"]).json();
+    assert_eq!(told["answers"][1]["value"]["name"], "Miles", "{told}");
+    by(remote, &["explain", "user", "1"]).expect(0).says(&["It is current", "log    following"]);
+    drop(server);
+}
+
+#[test]
+fn event_triggers_are_made_shown_and_taken_out_again() {
+    let cluster = Cluster::start();
+    let world = world(&cluster);
+    let there = || cluster.psql("SELECT count(*) FROM pg_event_trigger");
+    world.candor(&["setup"]).expect(0);
+    let told = world.candor(&["check"]).expect(0).says(&["--event-trigger"]);
+    assert_eq!(there(), "0", "{told:?}");
+    world
+        .candor(&["setup", "--event-trigger", "--dry-run"])
+        .expect(0)
+        .says(&["CREATE EVENT TRIGGER candor_ddl"]);
+    assert_eq!(there(), "0");
+    world.candor(&["setup", "--event-trigger"]).expect(0).says(&["ran"]);
+    assert_eq!(there(), "2");
+    world.candor(&["setup", "--event-trigger"]).expect(0).says(&["nothing to do"]);
+    world.candor(&["setup"]).expect(0).says(&["nothing to do"]);
+    assert!(!world.candor(&["check"]).expect(0).out.contains("--event-trigger"));
+    world.candor(&["setup", "--event-trigger", "--remove"]).expect(2);
+    world.candor(&["setup", "--remove", "--dry-run"]).expect(0).says(&["DROP EVENT TRIGGER candor_ddl"]);
+    world.candor(&["setup", "--remove"]).expect(0);
+    assert_eq!(there(), "0");
+    World::bare().candor(&["setup", "--event-trigger"]).expect(2).warns(&["sqlite source"]);
+}
+
+#[test]
+fn fills_go_through_a_pooler_while_the_log_is_followed_at_the_server() {
+    let cluster = Cluster::start();
+    let world = world(&cluster);
+    let bouncer = candor_testbed::Bouncer::before(&cluster, 4);
+    let source =
+        format!("[source.shop]\nkind = \"postgres\"\nurl = \"{}\"\npooler = true\n", bouncer.url("postgres"));
+    let feed = format!("[feed.shop]\nurl = \"{}\"\n", cluster.url("postgres"));
+    world.file("candor.toml", &format!("{source}{feed}[server]\nhttp = \"127.0.0.1:0\"\n{VIEW}"));
+    world.candor(&["setup"]).expect(0);
+    world.candor(&["check"]).expect(0).says(&["1 of 1 view hold"]);
+    let (_server, url) = world.serve();
+    for name in ["Ella", "Etta", "Billie"] {
+        cluster.psql(&format!("UPDATE users SET name = '{name}' WHERE id = 1"));
+        assert_eq!(strong(&world, &url), (name.into(), "log".into()));
+    }
+}

@@ -50,12 +50,12 @@ where
         }
     }
 
-    fn ticket(&self, key: &K, loader: &Arc<dyn Load<K, V>>, priority: Priority) -> Ticket<K, V> {
+    pub(super) fn ticket(&self, key: &K, loader: &Arc<dyn Load<K, V>>, priority: Priority) -> Ticket<K, V> {
         Ticket { key: key.clone(), view: Arc::clone(&self.view), loader: Arc::clone(loader), priority }
     }
 
     /// Starts a flight; and, when it has landed, the one that waited for it.
-    fn launch(&self, flight: Arc<Flight<K, V>>) {
+    pub(super) fn launch(&self, flight: Arc<Flight<K, V>>) {
         let shared = Arc::clone(&self.shared);
         self.shared.world.spawn(async move {
             let mut flight = flight;

@@ -8,6 +8,7 @@ use crate::session::{Session, Stream};
 use candor_core::Xid;
 use candor_core::port::SourceError;
 use std::collections::BTreeSet;
+use tokio_postgres::types::Type;
 
 /// A stream that stands.
 pub(super) struct Stood {
@@ -19,10 +20,15 @@ pub(super) struct Stood {
     pub(super) goes_on: bool,
 }
 
-/// The transactions whose changes the stream may not tell: those that write in this database. Their commit may be logged
-/// already and not be visible yet; or what they wrote may stand in the log before its table was published, and then it is
-/// left out even when they commit later. A transaction keeps its locks until it is visible.
+/// The transactions whose changes the stream may not tell: those that write to a published table, or to one below it.
+/// Their commit may be logged already and not be visible yet; or what they wrote may stand in the log before its table was
+/// published, and then it is left out even when they commit later. A transaction keeps its locks until it is visible, and
+/// one that is prepared keeps them without a process. `$1` is the publication. Why those that write elsewhere do not
+/// count: `docs/decisions/0015`.
 const RUNNING_SQL: &str = "\
+WITH RECURSIVE told(oid) AS (
+  SELECT m.relid::oid FROM pg_publication p, LATERAL pg_get_publication_tables(p.pubname::text) m WHERE p.pubname = $1
+  UNION SELECT i.inhrelid FROM told t JOIN pg_inherits i ON i.inhparent = t.oid)
 SELECT x.transactionid::text
 FROM pg_locks x
 WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
@@ -31,9 +37,14 @@ WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
     WHERE r.virtualtransaction = x.virtualtransaction AND r.pid IS NOT DISTINCT FROM x.pid
       AND r.locktype = 'relation' AND r.granted
       AND r.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND r.relation >= 16384
+      AND r.relation IN (SELECT oid FROM told)
       AND r.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                      'AccessExclusiveLock'))";
+
+/// Where the slot stands, and whether it tells of transactions before they commit. `$1` is the slot.
+const SLOT_SQL: &str = "\
+SELECT (s.confirmed_flush_lsn - '0/0'::pg_lsn)::int8, coalesce(to_jsonb(s) ->> 'two_phase', 'false') = 'true'
+FROM pg_replication_slots s WHERE s.slot_name = $1";
 
 impl Task {
     /// Connects, starts the stream, and finds out from where it tells everything.
@@ -62,7 +73,7 @@ impl Task {
         // Before the views: what changes after this question shows at the next fence.
         let coverage_sql = format!("SELECT {}", covered(&publication));
         let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
-        let row = held.client.query_one(&coverage_sql, &[]).await.map_err(doing)?;
+        let row = held.client.query_typed_one(&coverage_sql, &[]).await.map_err(doing)?;
         let coverage: String = row.try_get(0).map_err(doing)?;
         self.views.compile_all(&mut held, &publication, &self.facets).await?;
         let known = self.reached.clone().filter(|known| known.log == identity.log());
@@ -72,17 +83,22 @@ impl Task {
             .await
             .map_err(|error| self.explain(error))?;
         // The slot is ours now, so nobody else moves it. Whoever moved it before, or made it anew, left a gap.
-        let confirmed_sql = "SELECT (confirmed_flush_lsn - '0/0'::pg_lsn)::int8 FROM pg_replication_slots WHERE slot_name = $1";
         let doing = |error: tokio_postgres::Error| fault::of("reading the replication slot", &error);
-        let row = held.client.query_one(confirmed_sql, &[&&*slot]).await.map_err(doing)?;
+        let row = held.client.query_typed_one(SLOT_SQL, &[(&&*slot, Type::TEXT)]).await.map_err(doing)?;
         let confirmed: i64 = row.try_get(0).map_err(doing)?;
+        if row.try_get(1).map_err(doing)? {
+            return Err(SourceError::contract(format!(
+                "the replication slot `{slot}` was made with two_phase and tells of transactions before they commit; \
+                 drop it, and `candor setup` makes it anew"
+            )));
+        }
         let confirmed = u64::try_from(confirmed).unwrap_or_default();
         let goes_on =
             known.is_some_and(|known| !known.broken && known.coverage == coverage && confirmed <= known.sent);
         let from = reached.unwrap_or(confirmed).max(confirmed);
         if !goes_on {
             self.visibility.restart();
-            let running = held.client.query(RUNNING_SQL, &[]).await;
+            let running = held.client.query_typed(RUNNING_SQL, &[(&&*publication, Type::TEXT)]).await;
             let doing = |error: tokio_postgres::Error| fault::of("reading which transactions run", &error);
             let mut unsettled = BTreeSet::new();
             for row in running.map_err(doing)? {
@@ -96,7 +112,7 @@ impl Task {
             if !unsettled.is_empty() {
                 tracing::info!(
                     transactions = unsettled.len(),
-                    "transactions that began before the log was followed are still open; until they end, answers are not kept"
+                    "transactions that were writing to published tables before the log was followed are still open; until they end, answers are not kept"
                 );
             }
             self.visibility.settle(identity.log(), from, unsettled.into_iter().map(Xid));

@@ -4,6 +4,7 @@ use super::stand::Stood;
 use super::transaction::{Transaction, table};
 use super::{Ask, Standing, State, Tail, backoff, covered, gap, is_passing};
 use crate::Lsn;
+use crate::derive::COMPILE_TIMEOUT;
 use crate::facets::Facets;
 use crate::fault;
 use crate::options::PostgresOptions;
@@ -104,8 +105,7 @@ impl Task {
     pub(super) async fn run(mut self) {
         let mut failures = 0;
         loop {
-            let limit = self.options.connect.connect_timeout * 2 + self.options.statement_timeout;
-            let stood = tokio::time::timeout(limit, self.stand()).await;
+            let stood = tokio::time::timeout(self.patience(), self.stand()).await;
             let stood = stood
                 .unwrap_or_else(|_| Err(SourceError::down("the replication stream did not begin in time")));
             let error = match stood {
@@ -123,6 +123,15 @@ impl Task {
                 return;
             }
         }
+    }
+
+    /// How long the stream may take to begin. Every view is held against the schema first, one after another, each with a
+    /// deadline of its own: with many of them, or a server far away, one limit for all would be passed at every attempt,
+    /// and the log never be followed again.
+    fn patience(&self) -> Duration {
+        let views = u32::try_from(self.views.all().len()).unwrap_or(u32::MAX);
+        let connect = self.options.connect.connect_timeout * 2 + self.options.statement_timeout;
+        connect.saturating_add(COMPILE_TIMEOUT.saturating_mul(views))
     }
 
     /// Tells everybody why the log is not followed, and waits. False when nobody is left.
@@ -252,7 +261,8 @@ impl Task {
     async fn is_covered(&self, standing: &Standing) -> bool {
         let Ok(mut held) = self.pool.acquire().await else { return false };
         held.busy();
-        let row = held.client.query_one(&format!("SELECT {}", covered(&self.options.publication)), &[]).await;
+        let sql = format!("SELECT {}", covered(&self.options.publication));
+        let row = held.client.query_typed_one(&sql, &[]).await;
         held.settled();
         row.and_then(|row| row.try_get::<_, String>(0)).is_ok_and(|coverage| coverage == standing.coverage)
     }

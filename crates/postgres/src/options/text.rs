@@ -88,7 +88,7 @@ fn add(parameters: &mut Parameters, name: &str, value: String) -> Result<(), Str
     if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
         return Err(format!("`{name}` of the connection string is not followed here; {instead}"));
     }
-    let near = KNOWN.iter().map(|known| (distance(known, name), known)).min();
+    let near = KNOWN.iter().map(|known| (strsim::levenshtein(known, name), known)).min();
     Err(match near {
         Some((distance, known)) if distance <= known.len().div_ceil(3) => {
             format!("the connection string has no parameter `{}`; did you mean `{known}`?", short(name))
@@ -227,18 +227,4 @@ fn decoded(text: &str, what: &str) -> Result<String, String> {
         rest = &after[2..];
     }
     String::from_utf8(bytes).map_err(|_| format!("the {what} of the connection string is not UTF-8"))
-}
-
-/// Levenshtein's distance.
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in right.bytes().enumerate() {
-            let kept = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = kept.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }

@@ -16,6 +16,18 @@ pub(crate) struct Facts {
     /// By the names asked for; `None` if there is no such table.
     pub(crate) tables: BTreeMap<String, Option<Table>>,
     pub(crate) triggers: Triggers,
+    /// Transactions of this database that wait for the second phase of their commit, the oldest first.
+    pub(crate) prepared: Vec<Prepared>,
+}
+
+/// A transaction that was prepared and neither committed nor rolled back yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    /// The name its coordinator gave it.
+    pub(crate) gid: String,
+    pub(crate) owner: String,
+    /// How long it has been waiting.
+    pub(crate) age_s: i64,
 }
 
 /// The server and the database.
@@ -56,6 +68,8 @@ pub(crate) struct Slot {
     pub(crate) plugin: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) is_temporary: bool,
+    /// Whether it tells of transactions when they are prepared, before they commit.
+    pub(crate) is_two_phase: bool,
     pub(crate) active_pid: Option<i32>,
     /// `reserved`, `extended`, `unreserved` or `lost`.
     pub(crate) wal_status: Option<String>,

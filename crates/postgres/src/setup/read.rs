@@ -6,10 +6,13 @@
 use crate::fault;
 use crate::lsn::Lsn;
 use crate::setup::MARK;
-use crate::setup::facts::{Facts, Key, Listed, Publication, Relation, Role, Server, Slot, Table, Triggers};
+use crate::setup::facts::{
+    Facts, Key, Listed, Prepared, Publication, Relation, Role, Server, Slot, Table, Triggers,
+};
 use candor_core::port::SourceError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 /// How long all questions together may take. They read the catalog alone, in milliseconds.
@@ -38,7 +41,8 @@ SELECT s.plugin::text, s.database::text, s.temporary, s.active_pid, s.wal_status
        greatest(0, (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)
          - s.restart_lsn)::int8,
        coalesce(to_jsonb(s) ->> 'invalidation_reason',
-         CASE WHEN to_jsonb(s) ->> 'conflicting' = 'true' THEN 'it conflicts with recovery' END)
+         CASE WHEN to_jsonb(s) ->> 'conflicting' = 'true' THEN 'it conflicts with recovery' END),
+       coalesce(to_jsonb(s) ->> 'two_phase', 'false') = 'true'
 FROM pg_replication_slots s WHERE s.slot_name = $1";
 
 const PUBLICATION: &str = "
@@ -98,6 +102,10 @@ LEFT JOIN pg_proc f ON f.pronamespace = n.oid AND f.proname = 'ddl' AND f.pronar
 const EVENTS: &str = "
 SELECT evtname::text, evtenabled = 'A' FROM pg_event_trigger WHERE evtname IN ('candor_ddl', 'candor_drop')";
 
+const PREPARED: &str = "
+SELECT gid, owner::text, extract(epoch FROM clock_timestamp() - prepared)::int8
+FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared, gid LIMIT 5";
+
 /// Reads everything that setup and check look at. `tables` are `schema.table`, for partitions the root.
 pub(crate) async fn facts(
     client: &Client,
@@ -121,9 +129,9 @@ async fn read(
     publication: &str,
     tables: &[String],
 ) -> Result<Facts, tokio_postgres::Error> {
-    let server = server(&client.query_one(SERVER, &[]).await?)?;
-    let role = client.query_one(ROLE, &[]).await?;
-    let found = client.query_opt(SLOT, &[&slot]).await?;
+    let server = server(&client.query_typed_one(SERVER, &[]).await?)?;
+    let role = client.query_typed_one(ROLE, &[]).await?;
+    let found = client.query_typed_opt(SLOT, &[(&slot, Type::TEXT)]).await?;
     Ok(Facts {
         role: Role {
             name: role.try_get(0)?,
@@ -137,6 +145,7 @@ async fn read(
         publication: self::publication(client, publication, server.version).await?,
         tables: relations(client, publication, tables).await?,
         triggers: triggers(client).await?,
+        prepared: prepared(client).await?,
         server,
     })
 }
@@ -178,6 +187,7 @@ fn slot(row: &Row) -> Result<Slot, tokio_postgres::Error> {
         confirmed: position(7)?,
         retained_bytes: row.try_get::<_, Option<i64>>(8)?.and_then(|bytes| u64::try_from(bytes).ok()),
         invalidation: row.try_get(9)?,
+        is_two_phase: row.try_get(10)?,
     })
 }
 
@@ -186,18 +196,20 @@ async fn publication(
     publication: &str,
     version: i32,
 ) -> Result<Option<Publication>, tokio_postgres::Error> {
-    let Some(row) = client.query_opt(PUBLICATION, &[&publication, &MARK]).await? else {
+    let Some(row) =
+        client.query_typed_opt(PUBLICATION, &[(&publication, Type::TEXT), (&MARK, Type::TEXT)]).await?
+    else {
         return Ok(None);
     };
     let oid: u32 = row.try_get(0)?;
     let mut listed = BTreeMap::new();
-    for row in client.query(LISTED, &[&oid]).await? {
+    for row in client.query_typed(LISTED, &[(&oid, Type::OID)]).await? {
         let entry = Listed { schema: row.try_get(0)?, table: row.try_get(1)?, is_filtered: row.try_get(2)? };
         listed.insert(format!("{}.{}", entry.schema, entry.table), entry);
     }
     let mut schemas = BTreeSet::new();
     if version >= 150_000 {
-        for row in client.query(SCHEMAS, &[&oid]).await? {
+        for row in client.query_typed(SCHEMAS, &[(&oid, Type::OID)]).await? {
             schemas.insert(row.try_get(0)?);
         }
     }
@@ -217,10 +229,11 @@ async fn relations(
     publication: &str,
     tables: &[String],
 ) -> Result<BTreeMap<String, Option<Table>>, tokio_postgres::Error> {
-    let rows = client.query(RELATIONS, &[&tables, &publication]).await?;
+    let rows =
+        client.query_typed(RELATIONS, &[(&tables, Type::TEXT_ARRAY), (&publication, Type::TEXT)]).await?;
     let oids = rows.iter().map(|row| row.try_get(2)).collect::<Result<Vec<u32>, _>>()?;
     let mut keys: BTreeMap<u32, Vec<Key>> = BTreeMap::new();
-    for row in client.query(KEYS, &[&oids]).await? {
+    for row in client.query_typed(KEYS, &[(&oids, Type::OID_ARRAY)]).await? {
         let columns: Vec<String> = row.try_get(4)?;
         keys.entry(row.try_get(0)?).or_default().push(Key {
             index: row.try_get(1)?,
@@ -254,10 +267,17 @@ async fn relations(
     Ok(found)
 }
 
+async fn prepared(client: &Client) -> Result<Vec<Prepared>, tokio_postgres::Error> {
+    let rows = client.query_typed(PREPARED, &[]).await?;
+    let one =
+        |row: &Row| Ok(Prepared { gid: row.try_get(0)?, owner: row.try_get(1)?, age_s: row.try_get(2)? });
+    rows.iter().map(one).collect()
+}
+
 async fn triggers(client: &Client) -> Result<Triggers, tokio_postgres::Error> {
-    let row = client.query_one(TRIGGERS, &[&MARK]).await?;
+    let row = client.query_typed_one(TRIGGERS, &[(&MARK, Type::TEXT)]).await?;
     let mut events = BTreeMap::new();
-    for row in client.query(EVENTS, &[]).await? {
+    for row in client.query_typed(EVENTS, &[]).await? {
         events.insert(row.try_get(0)?, row.try_get(1)?);
     }
     Ok(Triggers {

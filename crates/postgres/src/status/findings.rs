@@ -16,6 +16,10 @@ const RETAINED_NOTABLE: u64 = 256 << 20;
 /// Slots and senders that should be left, so that a replica or a second instance finds one.
 const HEADROOM: i32 = 1;
 
+/// A transaction that was prepared longer ago than this has been forgotten by its coordinator: the second phase follows
+/// the first within moments.
+const FORGOTTEN_S: i64 = 60;
+
 /// All findings.
 pub(super) fn of(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -27,6 +31,7 @@ pub(super) fn of(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     if !needs.tables.is_empty() {
         publication(facts, &mut findings);
         slot(facts, &mut findings);
+        prepared(facts, &mut findings);
         room(facts, &mut findings);
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -215,6 +220,11 @@ fn slot(facts: &Facts, findings: &mut Vec<Finding>) {
             format!("slot {named} belongs to another reader ({})", slot.describe()),
             "name another slot in candor.toml",
         ));
+    } else if slot.is_two_phase {
+        findings.push(broken(
+            format!("slot {named} was made with two_phase: it tells of transactions before they commit"),
+            format!("{drop}; then candor setup, which makes it anew"),
+        ));
     } else if let Some(why) = slot.why_lost() {
         findings.push(broken(
             format!("slot {named} is lost ({why}): what changed since was seen by nobody"),
@@ -233,6 +243,22 @@ fn slot(facts: &Facts, findings: &mut Vec<Finding>) {
         ));
     } else {
         used(slot, &named, &drop, kept, findings);
+        filling(slot, &named, kept, findings);
+    }
+}
+
+/// Before it is too late: more than half of what the server may keep for the slot is kept already.
+fn filling(slot: &Slot, named: &str, kept: u64, findings: &mut Vec<Finding>) {
+    let Some(left) = slot.safe_bytes.and_then(|left| u64::try_from(left).ok()) else { return };
+    if kept >= RETAINED_NOTABLE.min(left) && kept > left {
+        findings.push(risk(
+            format!(
+                "slot {named} has used more than half of what may be kept for it: {} wait, and after {} more it is lost",
+                bytes(kept),
+                bytes(left)
+            ),
+            "see that Candor runs and follows the log; or raise max_slot_wal_keep_size, if the disk has room",
+        ));
     }
 }
 
@@ -262,6 +288,23 @@ fn used(slot: &Slot, named: &str, drop: &str, kept: u64, findings: &mut Vec<Find
                 ),
             ));
         }
+    }
+}
+
+/// Transactions that were prepared and forgotten.
+fn prepared(facts: &Facts, findings: &mut Vec<Finding>) {
+    for forgotten in facts.prepared.iter().filter(|prepared| prepared.age_s >= FORGOTTEN_S) {
+        let gid = literal(&forgotten.gid);
+        findings.push(risk(
+            format!(
+                "transaction {gid} of role {} was prepared {} s ago and neither committed nor rolled back: the slot keeps \
+                 the log since then, and if it wrote to a table of a view before Candor began to follow the log, no \
+                 answer is kept until it ends",
+                name(&forgotten.owner),
+                forgotten.age_s
+            ),
+            format!("what its coordinator decided: COMMIT PREPARED {gid}, or ROLLBACK PREPARED {gid}"),
+        ));
     }
 }
 
@@ -307,7 +350,7 @@ fn room(facts: &Facts, findings: &mut Vec<Finding>) {
     }
     if !setup::has_event_triggers(facts) {
         findings.push(note(
-            "changes of the schema are noticed with the next change of a row, not at once",
+            "changes of the schema are noticed by the next fence, not in the order of the log",
             format!("candor setup --event-trigger, as a superuser of {}", literal(&server.database)),
         ));
     }

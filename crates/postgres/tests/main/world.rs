@@ -4,7 +4,7 @@ use candor::core::port::{Log, Source};
 use candor::{Answer, Cache, Contract, Demanded, Level, LoadContext, LoadError, Loaded, ReadError, Stamp};
 use candor_core::{Derived, KeyColumn, KeyType, KeyValue, ProofKind, Rows, ViewQuery};
 use candor_postgres::{ConnectOptions, Postgres, PostgresOptions};
-use candor_testbed::Cluster;
+use candor_testbed::{Cluster, Proxy};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) type Views = Cache<(usize, i64), Json>;
 
 /// A database and a cache of some views of it.
 pub(crate) struct World {
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) postgres: Postgres,
     pub(crate) cache: Views,
     pub(crate) derived: Vec<Derived>,
@@ -34,21 +34,61 @@ pub(crate) fn view(name: &str, sql: &str, rows: Rows) -> ViewQuery {
 }
 
 pub(crate) fn options(cluster: &Cluster) -> PostgresOptions {
-    let connect = ConnectOptions::parse(&cluster.url("postgres"), &|_| None).expect("a sound address");
+    options_at(&cluster.url("postgres"))
+}
+
+pub(crate) fn options_at(url: &str) -> PostgresOptions {
+    let connect = ConnectOptions::parse(url, &|_| None).expect("a sound address");
     PostgresOptions::new(connect)
+}
+
+/// The price in a row of JSON.
+pub(crate) fn price(json: &str) -> i64 {
+    let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    json["price"].as_i64().expect("a price")
 }
 
 impl World {
     /// Runs `schema`, sets up and follows.
-    pub(crate) async fn new(cluster: Cluster, schema: &str, views: &[ViewQuery]) -> Self {
+    pub(crate) async fn new(cluster: impl Into<Arc<Cluster>>, schema: &str, views: &[ViewQuery]) -> Self {
+        let cluster = cluster.into();
         cluster.psql(schema);
         let postgres = Postgres::open(options(&cluster));
         postgres.setup(views).await.expect("setup");
         Self::over(cluster, postgres, views).await
     }
 
+    /// The same, with a network in between.
+    pub(crate) async fn through(
+        proxy: &Proxy,
+        cluster: impl Into<Arc<Cluster>>,
+        schema: &str,
+        views: &[ViewQuery],
+    ) -> Self {
+        let cluster = cluster.into();
+        cluster.psql(schema);
+        let postgres = Postgres::open(options_at(&cluster.url_through(proxy.address(), "postgres")));
+        postgres.setup(views).await.expect("setup");
+        Self::over(cluster, postgres, views).await
+    }
+
     /// Follows what was set up before.
-    pub(crate) async fn over(cluster: Cluster, postgres: Postgres, views: &[ViewQuery]) -> Self {
+    pub(crate) async fn over(
+        cluster: impl Into<Arc<Cluster>>,
+        postgres: Postgres,
+        views: &[ViewQuery],
+    ) -> Self {
+        let world = Self::beside(cluster, postgres, views).await;
+        world.followed().await;
+        world
+    }
+
+    /// Tries to follow what was set up before, and does not wait for it.
+    pub(crate) async fn beside(
+        cluster: impl Into<Arc<Cluster>>,
+        postgres: Postgres,
+        views: &[ViewQuery],
+    ) -> Self {
         let mut derived = Vec::new();
         for view in views {
             let found = postgres.prepare(view).await.expect("prepare");
@@ -56,9 +96,15 @@ impl World {
             derived.push(found);
         }
         let cache = cache(&postgres);
-        let world = Self { cluster, postgres, cache, derived, pretends: false };
-        world.followed().await;
-        world
+        Self { cluster: cluster.into(), postgres, cache, derived, pretends: false }
+    }
+
+    /// Another view, which can be proven by now.
+    pub(crate) async fn add(&mut self, view: &ViewQuery) -> usize {
+        let found = self.postgres.prepare(view).await.expect("prepare");
+        assert!(!found.is_refused(), "{found:#?}");
+        self.derived.push(found);
+        self.derived.len() - 1
     }
 
     /// The same, with loads that stamp their answers with a position as SQLite's may, and Postgres's may not.
@@ -95,6 +141,64 @@ impl World {
         self.read(Level::Strong, view, key).await.value().map(|json| json.to_string())
     }
 
+    /// Reads strong until the source answers again.
+    pub(crate) async fn strong_again(&self, view: usize, key: i64) -> Option<String> {
+        for _ in 0..200 {
+            if let Ok(answer) = self.try_read(Level::Strong, view, key).await {
+                return answer.value().map(|json| json.to_string());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the source does not come back: {:?}", self.cache.follower().status());
+    }
+
+    /// The price, by a strong read that is answered.
+    pub(crate) async fn price(&self, view: usize, key: i64) -> i64 {
+        price(&self.strong_again(view, key).await.expect("a row"))
+    }
+
+    /// Reads strong for a while, failures included, and holds every price against the truth. Proofs come and go
+    /// meanwhile; an answer may be late and never false.
+    pub(crate) async fn only_tells(&self, truth: i64, view: usize, key: i64) {
+        let answered = self.tells_nothing_but(truth, view, key).await;
+        assert!(answered > 0, "no answer at all: {:?}", self.cache.follower().status());
+    }
+
+    /// As [`World::only_tells`], where no answer at all is as good. Gives how many there were.
+    pub(crate) async fn tells_nothing_but(&self, truth: i64, view: usize, key: i64) -> u32 {
+        let mut answered = 0;
+        for _ in 0..40 {
+            if let Ok(answer) = self.try_read(Level::Strong, view, key).await {
+                answered += 1;
+                let told = price(answer.value().expect("a row"));
+                assert_eq!(told, truth, "{:?}", answer.receipt());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        answered
+    }
+
+    /// Whether a strong read comes from memory.
+    pub(crate) async fn is_kept(&self, view: usize, key: i64) -> bool {
+        let answer = self.try_read(Level::Strong, view, key).await;
+        answer.is_ok_and(|answer| answer.receipt().origin == candor::Origin::L1)
+    }
+
+    /// Reads a few times and gives whether any answer came from memory.
+    pub(crate) async fn is_ever_kept(&self, view: usize, key: i64) -> bool {
+        for _ in 0..10 {
+            if self.is_kept(view, key).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The log that is followed.
+    pub(crate) fn log(&self) -> candor_core::LogId {
+        self.cache.follower().ledger().sight().expect("followed").epoch.log
+    }
+
     /// Several keys at one position of the source.
     pub(crate) async fn snapshot(&self, keys: &[(usize, i64)]) -> Vec<Option<String>> {
         let loader = Arc::new(Many {
@@ -120,24 +224,33 @@ impl World {
     pub(crate) fn loader(
         &self,
     ) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
-        let (postgres, pretends) = (self.postgres.clone(), self.pretends);
-        let handles: Vec<_> = self.derived.iter().map(|derived| derived.handle.expect("prepared")).collect();
-        move |context| {
-            let (postgres, handle, key) = (postgres.clone(), handles[context.key().0], context.key().1);
-            Box::pin(async move {
-                let keys: Arc<[Box<[KeyValue]>]> = Arc::new([Box::new([KeyValue::Int(key)])]);
-                let mut fill = postgres.fill(handle, keys).await?;
-                let filled = fill.answers.pop().expect("one answer per key");
-                let value =
-                    filled.value.map(|bytes| Json::from(String::from_utf8(bytes.into_vec()).expect("JSON")));
-                let stamp = if pretends { Stamp::Sequence(fill.stamp.upper()) } else { fill.stamp };
-                Ok(filled.tags.into_iter().fold(Loaded::maybe(value), Loaded::tagged).stamped(stamp))
-            })
-        }
+        loader(&self.postgres, &self.derived, self.pretends)
     }
 }
 
-fn cache(postgres: &Postgres) -> Views {
+/// Loads one key of one view; if it pretends, with a stamp that says nothing but the position.
+pub(crate) fn loader(
+    postgres: &Postgres,
+    derived: &[Derived],
+    pretends: bool,
+) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
+    let postgres = postgres.clone();
+    let handles: Vec<_> = derived.iter().map(|derived| derived.handle.expect("prepared")).collect();
+    move |context| {
+        let (postgres, handle, key) = (postgres.clone(), handles[context.key().0], context.key().1);
+        Box::pin(async move {
+            let keys: Arc<[Box<[KeyValue]>]> = Arc::new([Box::new([KeyValue::Int(key)])]);
+            let mut fill = postgres.fill(handle, keys).await?;
+            let filled = fill.answers.pop().expect("one answer per key");
+            let value =
+                filled.value.map(|bytes| Json::from(String::from_utf8(bytes.into_vec()).expect("JSON")));
+            let stamp = if pretends { Stamp::Sequence(fill.stamp.upper()) } else { fill.stamp };
+            Ok(filled.tags.into_iter().fold(Loaded::maybe(value), Loaded::tagged).stamped(stamp))
+        })
+    }
+}
+
+pub(crate) fn cache(postgres: &Postgres) -> Views {
     let contract = Contract {
         level: Level::Strong,
         refresh: candor::Refresh::None,

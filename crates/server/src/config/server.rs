@@ -4,6 +4,7 @@ use super::origin::Span;
 use super::section::Section;
 use super::size;
 use crate::auth::exposure;
+use crate::session::Sessions;
 use ::http::HeaderName;
 use candor_core::token::TokenSecret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,6 +22,9 @@ pub struct ServerSettings {
     pub limits: RequestLimits,
     /// What session tokens are signed with. Source: `session_secret`; without one they only carry a checksum.
     pub session_secret: Option<TokenSecret>,
+    /// Whether session tokens that a database wrote are taken. Source: `sessions_from_sql`; if left out, they are where
+    /// there is no secret.
+    pub sessions_from_sql: Option<bool>,
     /// How long requests in progress may take after the order to stop. Source: `drain`, default 10 s.
     pub drain_timeout: Duration,
 }
@@ -59,8 +63,16 @@ impl Default for ServerSettings {
             auth: None,
             limits: RequestLimits::default(),
             session_secret: None,
+            sessions_from_sql: None,
             drain_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl ServerSettings {
+    /// Which session tokens the doors take, and how they sign their own.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.session_secret.clone(), self.sessions_from_sql)
     }
 }
 
@@ -93,6 +105,7 @@ pub(super) fn read(section: Section<'_>) -> ServerSettings {
         auth,
         limits: section.table("limits").map_or(default.limits, read_limits),
         session_secret: read_secret(&section),
+        sessions_from_sql: section.flag("sessions_from_sql"),
         drain_timeout: section.duration("drain").unwrap_or(default.drain_timeout),
     };
     section.finish();

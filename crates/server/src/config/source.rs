@@ -48,6 +48,8 @@ pub enum SourceKind {
     Postgres {
         /// Where it is and who asks. Never shows the password.
         connect: Box<ConnectOptions>,
+        /// Whether a pooler that hands out connections by the transaction is known to stand there.
+        pooler: bool,
     },
 }
 
@@ -64,7 +66,7 @@ impl SourceKind {
     pub fn place(&self) -> String {
         match self {
             Self::Sqlite { path } => path.display().to_string(),
-            Self::Postgres { connect } => connect.describe(),
+            Self::Postgres { connect, .. } => connect.describe(),
         }
     }
 }
@@ -90,7 +92,7 @@ pub struct LimitSettings {
 }
 
 /// `[feed.NAME]`: how the log of a source is followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FeedSettings {
     /// How often the log is looked at when nobody waits for it. Default 50 ms.
     pub poll: Duration,
@@ -101,6 +103,8 @@ pub struct FeedSettings {
     pub slot: Box<str>,
     /// The publication. PostgreSQL alone has one. Default `candor`.
     pub publication: Box<str>,
+    /// The server's own address, where the source's is a pooler's. PostgreSQL alone has one. Default: the source's.
+    pub connect: Option<Box<ConnectOptions>>,
 }
 
 impl Default for PoolSettings {
@@ -122,6 +126,7 @@ impl Default for FeedSettings {
             keep_rows: 100_000,
             slot: "candor".into(),
             publication: "candor".into(),
+            connect: None,
         }
     }
 }
@@ -209,6 +214,7 @@ fn refuse_kind(section: &Section<'_>, kind: &str) {
 
 fn read_sqlite(section: &Section<'_>) -> Option<SourceKind> {
     section.refuse("url", "a sqlite source has no url", PATH);
+    section.refuse("pooler", "a sqlite source has no pooler", "remove pooler");
     if !section.has("url") {
         section.require("path", PATH);
     }
@@ -228,13 +234,18 @@ fn read_postgres(section: &Section<'_>) -> Option<SourceKind> {
     if !section.has("path") {
         section.require("url", URL);
     }
+    let pooler = section.flag("pooler").unwrap_or(false);
+    read_url(section).map(|connect| SourceKind::Postgres { connect, pooler })
+}
+
+fn read_url(section: &Section<'_>) -> Option<Box<ConnectOptions>> {
     let (url, span) = section.expanded("url")?;
     if url.trim().is_empty() {
         section.complain("url", "the url is empty", URL);
         return None;
     }
     match ConnectOptions::parse(&url, section.reader.environment) {
-        Ok(connect) => Some(SourceKind::Postgres { connect: Box::new(connect) }),
+        Ok(connect) => Some(Box::new(connect)),
         Err(sentence) => {
             let (message, mend) = sentence.rsplit_once("; ").unwrap_or((&sentence, URL));
             section.complain_at("url", span, message.to_owned(), mend.to_owned());
@@ -271,6 +282,7 @@ fn read_feed(section: Section<'_>, kind: Option<&SourceKind>) -> FeedSettings {
         ("slot", "a sqlite source has no replication slot; its log is a change table"),
         ("publication", "a sqlite source has no publication; its log is a change table"),
         ("relay", "a sqlite source needs no relay: every instance reads the change table itself"),
+        ("url", "a sqlite source has no server; its log is in the file"),
     ];
     let postgres: &[(&'static str, &str)] = &[
         ("keep", "a postgres source has no change table; what a slot keeps is max_slot_wal_keep_size"),
@@ -282,7 +294,7 @@ fn read_feed(section: Section<'_>, kind: Option<&SourceKind>) -> FeedSettings {
     let (refused, has) = match kind {
         Some(SourceKind::Sqlite { .. }) => (sqlite, "poll and keep are what a sqlite feed has"),
         Some(SourceKind::Postgres { .. }) => {
-            (postgres, "slot, publication and poll are what a postgres feed has")
+            (postgres, "slot, publication, url and poll are what a postgres feed has")
         }
         None => (&[] as &[_], ""),
     };
@@ -298,8 +310,11 @@ fn read_feed(section: Section<'_>, kind: Option<&SourceKind>) -> FeedSettings {
         Some(text.text.into())
     };
     let (slot, publication) = (named("slot"), named("publication"));
+    let is_postgres = matches!(kind, Some(SourceKind::Postgres { .. }));
+    let connect = if is_postgres { read_url(&section) } else { None };
     if kind.is_none() {
         section.text("relay");
+        section.text("url");
     }
     let poll = section.duration("poll").unwrap_or(default.poll);
     if poll > Duration::from_secs(10) {
@@ -316,6 +331,7 @@ fn read_feed(section: Section<'_>, kind: Option<&SourceKind>) -> FeedSettings {
         keep_rows: keep.unwrap_or(default.keep_rows),
         slot: slot.unwrap_or(default.slot),
         publication: publication.unwrap_or(default.publication),
+        connect,
     }
 }
 

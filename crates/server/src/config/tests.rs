@@ -30,12 +30,10 @@ fn the_good_file_says_everything() {
     let limit = LimitSettings { in_flight_max: 3, queue_max: 0, queue_timeout: Duration::from_secs(1) };
     assert_eq!(local.limit, limit);
     assert_eq!(local.timeout, Duration::from_millis(900));
-    assert_eq!(
-        local.feed,
-        FeedSettings { poll: Duration::from_millis(20), keep_rows: 5000, ..FeedSettings::default() }
-    );
+    assert_eq!((local.feed.poll, local.feed.keep_rows), (Duration::from_millis(20), 5000));
     assert_eq!((plain.kind.word(), &*plain.kind.place()), ("sqlite", "etc/plain.db"));
-    assert_eq!((plain.pool, plain.limit, plain.feed.clone()), Default::default());
+    assert_eq!((plain.pool, plain.limit), Default::default());
+    assert_eq!((plain.feed.poll, plain.feed.keep_rows), (Duration::from_millis(50), 100_000));
     assert_eq!(config.l1.capacity_bytes, 64 << 20);
 
     let server = &config.server;
@@ -181,13 +179,15 @@ const POSTGRES: &str = "[source.p]\nkind = \"postgres\"\nurl = \"postgres://app@
 
 #[test]
 fn a_postgres_source_is_read_with_its_feed_and_never_shows_its_password() {
-    let text = "[source.p]\nkind = \"postgres\"\nurl = \"postgres://app:${SHORT}@db:6432/shop\"\ntimeout = \"3s\"\n\
-        [feed.p]\nslot = \"candor_eu\"\npublication = \"Candor EU\"\npoll = \"200ms\"\n";
+    let text = "[source.p]\nkind = \"postgres\"\nurl = \"postgres://app:${SHORT}@db:6432/shop\"\ntimeout = \"3s\"\npooler = true\n\
+        [feed.p]\nslot = \"candor_eu\"\npublication = \"Candor EU\"\npoll = \"200ms\"\nurl = \"postgres://log:${SHORT}@db:5432/shop\"\n";
     let config = parse(text).unwrap_or_else(|complaints| panic!("{complaints}"));
     let source = &config.sources[0];
-    let SourceKind::Postgres { connect } = &source.kind else { panic!("{source:?}") };
+    let SourceKind::Postgres { connect, pooler } = &source.kind else { panic!("{source:?}") };
     assert_eq!((connect.password.as_deref(), &*connect.database), (Some("hunter2"), "shop"));
     assert_eq!(connect.hosts, [("db".into(), 6432)]);
+    let direct = source.feed.connect.as_ref().unwrap();
+    assert_eq!((&*direct.user, &direct.hosts[..], *pooler), ("log", &[("db".into(), 5432)][..], true));
     assert_eq!((&*source.feed.slot, &*source.feed.publication), ("candor_eu", "Candor EU"));
     assert_eq!((source.feed.poll, source.timeout), (Duration::from_millis(200), Duration::from_secs(3)));
     assert!(!format!("{config:?} {}", source.kind.place()).contains("hunter2"));

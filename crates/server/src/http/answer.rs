@@ -6,18 +6,19 @@ use super::problem::{Kind, Problem};
 use super::{SESSION_HEADER, etag};
 use crate::ask::session_of;
 use crate::service::{ServedAnswer, ServedView};
+use crate::session::Sessions;
 use ::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use candor::{Event, Route};
 use candor_core::duration::millis_up;
-use candor_core::{Demand, Origin, Receipt, SessionToken, TokenSecret};
+use candor_core::{Demand, Origin, Receipt, SessionToken};
 
 /// What responses need to know of the door.
 #[derive(Clone, Debug)]
 pub(crate) struct Dress {
-    /// Signs session tokens.
-    pub(crate) secret: Option<TokenSecret>,
+    /// Which session tokens are taken, and how ours are signed.
+    pub(crate) sessions: Sessions,
     /// Whether answers are given to callers one by one.
     pub(crate) is_authenticating: bool,
     /// The header in which a service names the subject it acts for.
@@ -109,9 +110,7 @@ impl Dress {
         let session = session_of(demand, answers);
         if !session.is_empty() {
             // Tokens are base64url, which needs no escapes.
-            body.extend_from_slice(
-                format!(",\"session\":\"{}\"", session.encode(self.secret.as_ref())).as_bytes(),
-            );
+            body.extend_from_slice(format!(",\"session\":\"{}\"", self.sessions.write(&session)).as_bytes());
         }
         body.push(b'}');
         let mut response = json(StatusCode::OK, body.into());
@@ -121,7 +120,7 @@ impl Dress {
 
     /// The response to a fence.
     pub(crate) fn fence(&self, token: &SessionToken) -> Response<Bytes> {
-        let body = serde_json::json!({ "session": token.encode(self.secret.as_ref()) });
+        let body = serde_json::json!({ "session": self.sessions.write(token) });
         let mut response = json(StatusCode::OK, body.to_string().into());
         self.put_session(response.headers_mut(), token);
         response
@@ -130,7 +129,7 @@ impl Dress {
     fn put_session(&self, headers: &mut HeaderMap, token: &SessionToken) {
         // A source without a log has no positions: an empty token would promise something.
         if !token.is_empty() {
-            headers.insert(SESSION_HEADER, headers::session(token, self.secret.as_ref()));
+            headers.insert(SESSION_HEADER, headers::session(token, self.sessions.secret.as_ref()));
         }
     }
 }

@@ -35,6 +35,18 @@ pub(crate) struct Fence {
     pub(crate) source: String,
 }
 
+/// `POST /v1/audit`. Durations as the configuration writes them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Campaign {
+    #[serde(default, rename = "for")]
+    pub(crate) length: Option<String>,
+    #[serde(default)]
+    pub(crate) every: Option<String>,
+    #[serde(default)]
+    pub(crate) view: Option<String>,
+}
+
 /// `POST /v1/invalidate`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

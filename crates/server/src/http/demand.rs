@@ -5,17 +5,15 @@
 //! token would answer with something older than its holder has seen.
 
 use super::problem::{Kind, Problem};
+use crate::session::Sessions;
 use ::http::{HeaderMap, HeaderName};
-use candor_core::{Contract, Demand, Level, SessionToken, TokenError, TokenSecret};
+use candor_core::{Contract, Demand, Level, SessionToken};
 
 /// The header with the level of a read.
 pub const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("candor-consistency");
 
 /// The header with the session token, in requests and answers.
 pub const SESSION_HEADER: HeaderName = HeaderName::from_static("candor-session");
-
-/// The longest text that can be a token; ours, of sixteen logs, have 451 characters.
-const SESSION_BYTES_MAX: usize = 512;
 
 /// What a read of several keys asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +29,7 @@ pub struct ManyDemand {
 /// # Errors
 ///
 /// A problem of kind [`Kind::BadLevel`], [`Kind::BadSession`] or [`Kind::BadRequest`].
-pub fn one(
-    headers: &HeaderMap,
-    contract: &Contract,
-    secret: Option<&TokenSecret>,
-) -> Result<Demand, Problem> {
+pub fn one(headers: &HeaderMap, contract: &Contract, sessions: &Sessions) -> Result<Demand, Problem> {
     let level = single(headers, &CONSISTENCY_HEADER)?;
     let token = single(headers, &SESSION_HEADER)?;
     if level == Some("snapshot") {
@@ -45,7 +39,7 @@ pub fn one(
             "send the keys with POST /v1/views/{view}, or ask for strong",
         ));
     }
-    demand(level, token, contract, secret)
+    demand(level, token, contract, sessions)
 }
 
 /// The demand of a read of several keys. What the body says (`consistency`, `session`) goes before the headers.
@@ -58,7 +52,7 @@ pub fn many(
     session: Option<&str>,
     headers: &HeaderMap,
     contract: &Contract,
-    secret: Option<&TokenSecret>,
+    sessions: &Sessions,
 ) -> Result<ManyDemand, Problem> {
     let level = match consistency {
         Some(level) => Some(level),
@@ -70,7 +64,7 @@ pub fn many(
     };
     // A snapshot says that the answers belong together; how old they may be together is the contract's own level.
     let is_snapshot = level == Some("snapshot");
-    let each = demand(level.filter(|_| !is_snapshot), token, contract, secret)?;
+    let each = demand(level.filter(|_| !is_snapshot), token, contract, sessions)?;
     Ok(ManyDemand { each, is_snapshot })
 }
 
@@ -78,7 +72,7 @@ fn demand(
     level: Option<&str>,
     token: Option<&str>,
     contract: &Contract,
-    secret: Option<&TokenSecret>,
+    sessions: &Sessions,
 ) -> Result<Demand, Problem> {
     let level = match level {
         Some(text) => Level::parse(text.trim()).map_err(|sentence| {
@@ -96,7 +90,7 @@ fn demand(
             "leave the level out, or ask for strong",
         ));
     }
-    let token = token.map(|text| session(text, secret)).transpose()?;
+    let token = token.map(|text| session(text, sessions)).transpose()?;
     if level == Level::Session && token.is_none() {
         return Err(Problem::new(
             Kind::BadSession,
@@ -107,14 +101,9 @@ fn demand(
     Ok(Demand { level, token })
 }
 
-fn session(text: &str, secret: Option<&TokenSecret>) -> Result<SessionToken, Problem> {
-    let decoded = if text.len() > SESSION_BYTES_MAX {
-        Err(TokenError::Malformed)
-    } else {
-        SessionToken::decode(text.trim(), secret)
-    };
-    decoded.map_err(|error| {
-        let sentence = error.to_string();
+fn session(text: &str, sessions: &Sessions) -> Result<SessionToken, Problem> {
+    sessions.read(text).map_err(|refusal| {
+        let sentence = refusal.to_string();
         let (detail, mend) = sentence.rsplit_once("; ").unwrap_or((&sentence, ""));
         Problem::new(Kind::BadSession, detail, mend)
     })
@@ -141,7 +130,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
 mod tests {
     use super::*;
     use ::http::HeaderValue;
-    use candor_core::{Epoch, LogId, Position};
+    use candor_core::{Epoch, LogId, Position, TokenSecret};
     use std::time::Duration;
 
     fn contract(critical: bool) -> Contract {
@@ -162,7 +151,7 @@ mod tests {
     }
 
     fn ask(critical: bool, pairs: &[(HeaderName, &str)]) -> Result<Demand, Problem> {
-        one(&headers(pairs), &contract(critical), None)
+        one(&headers(pairs), &contract(critical), &Sessions::default())
     }
 
     #[test]
@@ -213,7 +202,7 @@ mod tests {
         let other = TokenSecret::new(&[2; 16]);
         let whole = token().encode(secret.as_ref());
         let checked = |text: &str| {
-            one(&headers(&[(SESSION_HEADER, text)]), &contract(false), secret.as_ref())
+            one(&headers(&[(SESSION_HEADER, text)]), &contract(false), &Sessions::new(secret.clone(), None))
                 .map_err(|problem| problem.kind)
         };
         assert!(checked(&whole).is_ok());
@@ -231,23 +220,26 @@ mod tests {
             assert_eq!(twice.kind, Kind::BadRequest);
             let mut map = HeaderMap::new();
             map.insert(name, HeaderValue::from_bytes(b"\xff").unwrap());
-            assert_eq!(one(&map, &contract(false), None).unwrap_err().kind, Kind::BadRequest);
+            assert_eq!(one(&map, &contract(false), &Sessions::default()).unwrap_err().kind, Kind::BadRequest);
         }
     }
 
     #[test]
     fn several_keys_may_be_asked_to_hold_together_and_the_body_goes_first() {
         let map = headers(&[(CONSISTENCY_HEADER, "any")]);
-        let asked = |consistency| many(consistency, None, &map, &contract(false), None).unwrap();
+        let asked =
+            |consistency| many(consistency, None, &map, &contract(false), &Sessions::default()).unwrap();
         assert_eq!(asked(None), ManyDemand { each: Level::Any.into(), is_snapshot: false });
         assert_eq!(asked(Some("strong")), ManyDemand { each: Level::Strong.into(), is_snapshot: false });
         let default = Level::Bounded(Duration::from_secs(2));
         assert_eq!(asked(Some("snapshot")), ManyDemand { each: default.into(), is_snapshot: true });
-        let critical = many(Some("snapshot"), None, &HeaderMap::new(), &contract(true), None).unwrap();
+        let critical =
+            many(Some("snapshot"), None, &HeaderMap::new(), &contract(true), &Sessions::default()).unwrap();
         assert_eq!(critical, ManyDemand { each: Level::Strong.into(), is_snapshot: true });
         let text = token().encode(None);
         let with_token =
-            many(Some("session"), Some(&text), &HeaderMap::new(), &contract(false), None).unwrap();
+            many(Some("session"), Some(&text), &HeaderMap::new(), &contract(false), &Sessions::default())
+                .unwrap();
         assert_eq!(with_token.each.token, Some(token()));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::answer::{Dress, json};
 use super::problem::{Kind, Problem};
-use super::{Gate, body, demand, explain, failure, path};
+use super::{Gate, audit, body, demand, explain, failure, path};
 use crate::ask::AskError;
 use crate::auth::{Action, Caller};
 use crate::config::{RequestLimits, ServerSettings};
@@ -41,7 +41,7 @@ impl Door {
         figures: Arc<DoorFigures>,
     ) -> Self {
         let dress = Dress {
-            secret: settings.session_secret.clone(),
+            sessions: settings.sessions(),
             is_authenticating: gate.is_authenticating(),
             subject_header: settings.auth.as_ref().and_then(|auth| auth.subject_header.clone()),
         };
@@ -106,6 +106,9 @@ impl Door {
         match path {
             "/v1/fence" if is_post => self.fence(&uri, request).await,
             "/v1/invalidate" if is_post => self.invalidate(&uri, request).await,
+            "/v1/audit" if is_get => self.audit(&uri, request.headers()),
+            "/v1/audit" if is_post => self.campaign(&uri, request).await,
+            "/v1/audit" => Err(not_allowed("GET, HEAD, POST")),
             "/v1/fence" | "/v1/invalidate" => Err(not_allowed("POST")),
             "/healthz" if is_get => Ok(json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}"))),
             "/readyz" if is_get => Ok(self.ready(&uri, request.headers())),
@@ -114,7 +117,7 @@ impl Door {
             _ => Err(Problem::new(
                 Kind::NotFound,
                 "there is nothing at this path",
-                "the calls are under /v1/: views, fence, invalidate, explain",
+                "the calls are under /v1/: views, fence, invalidate, explain, audit",
             )),
         }
     }
@@ -126,7 +129,7 @@ impl Door {
         let view = self.readable(&caller, &asked.view)?;
         let key = view.key(&asked.parts, caller.subject())?;
         let contract = view.cache().view().contract();
-        let demand = demand::one(headers, contract, self.dress.secret.as_ref())?;
+        let demand = demand::one(headers, contract, &self.dress.sessions)?;
         match self.service.read(view, &key, demand.clone()).await {
             Ok(answer) => Ok(self.dress.one(view, &demand, &answer, headers)),
             Err(error) => Err(failure::of_read(view, self.service.source_of(view), &error)),
@@ -153,7 +156,7 @@ impl Door {
         }
         let contract = view.cache().view().contract();
         let (level, token) = (asked.consistency.as_deref(), asked.session.as_deref());
-        let demand = demand::many(level, token, &headers, contract, self.dress.secret.as_ref())?;
+        let demand = demand::many(level, token, &headers, contract, &self.dress.sessions)?;
         let keys = asked
             .keys
             .iter()
@@ -233,6 +236,28 @@ impl Door {
         let life = self.service.explain(view, &key);
         let told = explain::life(view, self.service.source_of(view), &asked.parts, &life);
         Ok(json(StatusCode::OK, told.to_string().into()))
+    }
+
+    /// `GET /v1/audit`. Views that the caller may not read are not in it.
+    fn audit(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(uri, headers)?;
+        caller.may(Action::Explain)?;
+        Ok(json(StatusCode::OK, crate::audit::tell(&self.service, &caller).to_string().into()))
+    }
+
+    /// `POST /v1/audit`.
+    async fn campaign(&self, uri: &Uri, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(uri, request.headers())?;
+        caller.may(Action::Explain)?;
+        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let asked: body::Campaign = body::parse(&body, audit::MEND)?;
+        match &asked.view {
+            Some(view) => self.readable(&caller, view).map(drop)?,
+            // It asks every source.
+            None => caller.may_read_all()?,
+        }
+        self.service.campaign(audit::campaign(asked)?);
+        Ok(json(StatusCode::OK, crate::audit::tell(&self.service, &caller).to_string().into()))
     }
 
     /// `GET /readyz`. Whoever may read everything is told why not; the reasons name sources and files.

@@ -38,7 +38,15 @@ fn metrics_tell_what_happened() {
     world.at("strong", "/v1/views/user/1");
     world.get("/v1/views/user/99");
     world.get("/v1/views/nothing/1");
-    let reply = world.get("/metrics");
+    // The server counts a connection as open until it has let go of it, which may be after its client saw the end; and
+    // a machine that is busy elsewhere proves late. Looking at the metrics changes none of the other figures.
+    let mut reply = world.get("/metrics");
+    world.until("one connection, and a young proof", || {
+        reply = world.get("/metrics");
+        let samples = parse(reply.text());
+        samples["candor_http_connections"] == 1.0
+            && samples[r#"candor_feed_proven_age_seconds{source="shop"}"#] < 5.0
+    });
     assert!(reply.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let samples = parse(reply.text());
     let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{name}\n{}", reply.text()));
@@ -51,14 +59,12 @@ fn metrics_tell_what_happened() {
     assert_eq!(value(r#"candor_answer_bound_seconds_bucket{le="+Inf",view="user"}"#), 4.0);
     assert_eq!(value(r#"candor_feed_following{source="shop"}"#), 1.0);
     assert!(value(r#"candor_feed_watermark{source="shop"}"#) >= 0.0);
-    assert!(value(r#"candor_feed_proven_age_seconds{source="shop"}"#) < 5.0);
     assert_eq!(value(r#"candor_loads_max{source="shop"}"#), 8.0);
     assert_eq!(value(r#"candor_queue{source="shop"}"#), 0.0);
     assert_eq!(value("candor_l1_entries"), 2.0);
     assert!(value("candor_l1_bytes") > 0.0 && value("candor_l1_bytes_max") > value("candor_l1_bytes"));
     assert_eq!(value(r#"candor_l1_evictions_total{reason="size"}"#), 0.0);
     assert!(value(r#"candor_http_responses_total{status="4xx"}"#) >= 2.0);
-    assert_eq!(value("candor_http_connections"), 1.0);
 }
 
 #[test]

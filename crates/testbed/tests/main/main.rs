@@ -5,4 +5,5 @@
 mod bouncer;
 mod cluster;
 mod proxy;
+mod redis;
 mod standby;

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::{Findings, Tree};
 
 /// Crates for ourselves, not published. They may use everything; nothing may use them.
-const TOOLS: &[&str] = &["sim", "testbed", "xtask"];
+const TOOLS: &[&str] = &["fuzz", "model", "sim", "soak", "testbed", "xtask"];
 
 /// What a crate may build on, by directory under `crates/`.
 enum May {

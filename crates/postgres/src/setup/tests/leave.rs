@@ -65,10 +65,12 @@ async fn a_slot_in_use_is_told_and_nothing_is_removed() {
 async fn a_slot_nobody_reads_is_told_with_what_it_keeps_and_how_to_drop_it() {
     let bench = Bench::start("CREATE TABLE t (id int PRIMARY KEY, pad text)").await;
     let needs = needs(&[("public.t", &[])]);
-    assert_eq!(status::retained_bytes(&bench.client, "candor").await, Ok(None));
+    assert_eq!(status::slot_figures(&bench.client, "candor").await, Ok(None));
     bench.set_up(&needs).await;
     bench.cluster.psql("INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(1, 4000) g");
-    let kept = status::retained_bytes(&bench.client, "candor").await.unwrap().unwrap();
+    let figures = status::slot_figures(&bench.client, "candor").await.unwrap().unwrap();
+    let kept = figures.retained_bytes.unwrap();
+    assert!(!figures.is_read);
     assert!((1_000_000..100_000_000).contains(&kept), "{kept}");
     let status = bench.status(&needs).await;
     let found = finding(&status, "nobody reads slot");

@@ -1,7 +1,8 @@
 //! What check says of a server as it is found.
 
 use super::bench::{Bench, finding, needs};
-use crate::status::Severity;
+use crate::status::{self, Severity};
+use candor_testbed::Cluster;
 
 #[tokio::test]
 async fn an_application_that_is_broken_already_comes_first_with_the_statement_that_mends_it() {
@@ -36,4 +37,31 @@ async fn a_database_in_another_encoding_is_refused() {
     tokio::spawn(connection);
     let status = crate::status::read(&client, "candor", "candor", &needs(&[])).await.unwrap();
     assert!(finding(&status, "LATIN1").mend.contains("UTF8"));
+}
+
+#[tokio::test]
+async fn a_prepared_transaction_that_was_forgotten_is_named_with_both_ways_to_end_it() {
+    let builder = Cluster::builder().setting("max_prepared_transactions", "2");
+    let bench = Bench::with(builder, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    let needs = needs(&[("public.t", &[])]);
+    bench.set_up(&needs).await;
+    bench.cluster.psql("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'it''s late'");
+    let mut facts = bench.facts(&needs).await;
+    assert_eq!(facts.prepared.len(), 1);
+    let is_named = |facts: &crate::setup::Facts| {
+        let status = status::of(facts, &needs);
+        status.findings.into_iter().find(|found| found.what.contains("prepared"))
+    };
+    assert_eq!(is_named(&facts), None, "its second phase may be under way");
+    facts.prepared[0].age_s = 3_600;
+    let found = is_named(&facts).expect("a finding");
+    assert_eq!(found.severity, Severity::Risk);
+    assert!(
+        found.what.contains("'it''s late' of role \"postgres\"") && found.what.contains("3600 s"),
+        "{found:?}"
+    );
+    assert!(
+        found.mend.contains("COMMIT PREPARED 'it''s late', or ROLLBACK PREPARED 'it''s late'"),
+        "{found:?}"
+    );
 }
