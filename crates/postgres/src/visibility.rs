@@ -13,8 +13,8 @@
 //! such list until it commits, and so it holds nothing up.
 //!
 //! Commits logged before the first position followed were never decoded. Those that may not have been visible when the
-//! stream began are *unsettled*: they stand in the list at the first position itself, so that a snapshot which does not
-//! see them is certain of nothing. The decision behind it: `docs/decisions/0015`.
+//! stream began are *unsettled*: where they were logged is not known, so they stand in the list at the very beginning of
+//! the log, and a snapshot which does not see them is certain of nothing. The decision behind it: `docs/decisions/0015`.
 
 use candor_core::{LogId, Snapshot, Xid};
 use parking_lot::Mutex;
@@ -94,7 +94,7 @@ impl Visibility {
         for xid in unsettled {
             // One that was decoded meanwhile was logged after the first position.
             if !state.commits.iter().any(|commit| is_same(commit.xid, xid)) {
-                state.commits.push_front(Commit { end: from, xid, seen_at: None });
+                state.commits.push_front(Commit { end: 0, xid, seen_at: None });
             }
         }
     }
@@ -271,7 +271,7 @@ mod tests {
     fn what_was_logged_before_the_beginning_and_may_be_invisible_leaves_nothing_certain() {
         let visibility = followed(100, &[5]);
         visibility.progressed(200);
-        assert_eq!(visibility.begin().certain(LOG, &snapshot(5, 9, &[5])), Some(99), "below the horizon");
+        assert_eq!(visibility.begin().certain(LOG, &snapshot(5, 9, &[5])), Some(0), "it may be logged anywhere");
         assert_eq!(visibility.begin().certain(LOG, &snapshot(9, 9, &[])), Some(200));
     }
 
