@@ -143,15 +143,12 @@ impl<V> Entry<V> {
             && (self.upper, self.filled_at) > (other.upper, other.filled_at)
     }
 
-    /// Whether this is the same fill as `other`, further proven perhaps. Two fills of one key may begin at the same moment
-    /// of a coarse clock and end at the same position, and yet have seen different transactions; then they share no stamp.
+    /// Whether this is the same fill as `other`, further proven perhaps. Where a clock stands still for a while, two fills of
+    /// one key may begin at the same moment and end at the same position, and yet have seen different transactions; then
+    /// they share no stamp.
     pub fn is_same_fill(&self, other: &Self) -> bool {
         let alike = self.generation() == other.generation()
             && (self.upper, self.filled_at) == (other.upper, other.filled_at);
-        #[cfg(candor_sabotage)]
-        if crate::sabotage::is(crate::sabotage::Sabotage::SameFill) {
-            return alike;
-        }
         let same_basis = match (&self.basis, &other.basis) {
             // A sequence position is all there is to know of what such a fill saw.
             (Basis::Plain { tag, .. }, Basis::Plain { tag: others, .. }) => tag == others,

@@ -40,8 +40,12 @@ pub enum Sabotage {
     AbsentUntagged,
     /// A snapshot takes entries that reflect more than its position.
     SnapshotUpper,
-    /// A proof is remembered for whatever entry has the same moment and upper position.
-    SameFill,
+    /// An outdated entry reflects the moment at which the ledger was proven complete.
+    OutdatedMoment,
+    /// Of a load that was joined, the upper position counts for a session, whatever it saw below.
+    JoinedFlightToken,
+    /// What a snapshot under way may not see is forgotten as soon as another one saw it.
+    ForgetUnderWay,
     /// A position counts as reached when it was asked for.
     ProofUnreached,
     /// Tokens of unknown logs ask nothing.
@@ -50,7 +54,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them but none, with the names of the defences.
-    pub const ALL: [(&'static str, Self); 17] = [
+    pub const ALL: [(&'static str, Self); 19] = [
         ("rule", Self::JudgeAlwaysCurrent),
         ("flight-join rule", Self::JoinAnyFlight),
         ("visibility rule", Self::VisibilityRule),
@@ -65,7 +69,9 @@ impl Sabotage {
         ("moment before the fill", Self::MomentAfterFill),
         ("absent-entry stamp", Self::AbsentUntagged),
         ("snapshot upper bound", Self::SnapshotUpper),
-        ("same fill", Self::SameFill),
+        ("moment of the outdated", Self::OutdatedMoment),
+        ("token of a joined flight", Self::JoinedFlightToken),
+        ("snapshots under way", Self::ForgetUnderWay),
         ("proof of positions reached", Self::ProofUnreached),
         ("tokens of unknown logs", Self::TokenOfUnknownLog),
     ];

@@ -230,6 +230,10 @@ where
                 }
                 self.as_of(&entry, &sight)
             }
+            #[cfg(candor_sabotage)]
+            Verdict::Outdated(_) if crate::sabotage::is(crate::sabotage::Sabotage::OutdatedMoment) => {
+                self.as_of(&entry, &sight)
+            }
             Verdict::Outdated(outdated) if self.logged() => {
                 outdated.proven_before.map_or(entry.filled_at(), |before| before.max(entry.filled_at()))
             }
@@ -286,9 +290,13 @@ where
         if let Some(token) = need.token {
             // A fill that began after the token was given reflects what the token stands for. Of one that was joined,
             // only what its stamp is certain of counts: below its upper position lie changes that it does not see.
-            let afresh = filled_at >= need.begun;
+            let (afresh, certain) = (filled_at >= need.begun, landed.certain());
+            #[cfg(candor_sabotage)]
+            let joins_any = crate::sabotage::is(crate::sabotage::Sabotage::JoinedFlightToken);
+            #[cfg(candor_sabotage)]
+            let certain = if joins_any { landed.upper } else { certain };
             match landed.upper {
-                Some(upper) if landed.certain().is_some_and(|certain| certain.reaches(token)) || afresh => {
+                Some(upper) if certain.is_some_and(|certain| certain.reaches(token)) || afresh => {
                     self.check_token(need.token, upper)?;
                 }
                 None if afresh => {}

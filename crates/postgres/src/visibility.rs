@@ -16,6 +16,8 @@
 //! stream began are *unsettled*: where they were logged is not known, so they stand in the list at the very beginning of
 //! the log, and a snapshot which does not see them is certain of nothing. The decision behind it: `docs/decisions/0015`.
 
+#[cfg(candor_sabotage)]
+use candor_core::sabotage;
 use candor_core::{LogId, Snapshot, Xid};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
@@ -126,6 +128,8 @@ impl State {
     /// Forgets what every snapshot still under way sees, as far as nothing unseen stands before it.
     fn prune(&mut self) {
         let oldest = self.under_way.keys().next().copied().unwrap_or(u64::MAX);
+        #[cfg(candor_sabotage)]
+        let oldest = if sabotage::is(sabotage::Sabotage::ForgetUnderWay) { u64::MAX } else { oldest };
         let is_known = |commit: &Commit| commit.seen_at.is_some_and(|seen| seen < oldest);
         while self.commits.front().is_some_and(is_known) {
             self.commits.pop_front();

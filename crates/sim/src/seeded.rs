@@ -28,6 +28,7 @@ pub mod server;
 pub mod shrink;
 pub mod task;
 pub mod truth;
+pub mod writer;
 
 /// What a snapshot is certain of: not a model but the file of the source's own crate, whose other rooms need sockets.
 #[path = "../../postgres/src/visibility.rs"]

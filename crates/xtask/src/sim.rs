@@ -37,7 +37,7 @@ pub(crate) fn sabotaged(command: &mut Command) {
 /// If cargo calls us as the compiler's wrapper: the compiler, with the switches. `None` if it does not.
 pub(crate) fn as_wrapper(arguments: &[String]) -> Option<ExitCode> {
     let compiler = arguments.first().filter(|_| std::env::var_os(WRAPS).is_some())?;
-    if !Path::new(compiler).file_stem().is_some_and(|name| name == "rustc") {
+    if Path::new(compiler).file_stem().is_none_or(|name| name != "rustc") {
         return None;
     }
     let status = Command::new(compiler).args(&arguments[1..]).args(["--cfg", "candor_sabotage"]).status();

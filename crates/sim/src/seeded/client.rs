@@ -1,18 +1,19 @@
-//! Who writes and who reads. Readers belong to an instance; sessions go from one to another, as people do behind a load
+//! Who reads. Readers belong to an instance; sessions go from one to another, as people do behind a load
 //! balancer. Every answer is audited before the next question.
 
 use super::audit::{Allowed, Broken, Seen, Session};
 use super::chance::Chance;
-use super::executor::{Handle, OUTSIDE};
+use super::executor::Handle;
 use super::figures::Figures;
-use super::link::{Link, RowLoader, private_key, private_row, public_key, row_tag};
-use super::plan::{Flaw, Kind, PRIVATE, Plan, SUBJECTS};
+use super::link::{Link, RowLoader, private_key, private_row, public_key};
+use super::plan::{PRIVATE, Plan, SUBJECTS};
 use super::server::Server;
+use super::writer::Standby;
 use candor::core::LogId;
 use candor::{Answer, Cache, Demand, Demanded, Level, Load, LoadMany, ReadError, SessionToken, TokenSecret};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// A promise that was broken, with everything known of it.
@@ -44,6 +45,8 @@ pub struct Stage {
     pub sessions: Mutex<Vec<Session>>,
     /// The next writer is told that its commit failed.
     pub fail_after_write: AtomicBool,
+    /// What commits wait for.
+    pub standby: Standby,
     /// The plan.
     pub plan: Plan,
     /// Signs tokens.
@@ -52,7 +55,7 @@ pub struct Stage {
 
 impl Stage {
     /// Leaves a session to whoever takes it next. The one that waited longest is forgotten when there are many.
-    fn hand_on(&self, session: Session) {
+    pub(super) fn hand_on(&self, session: Session) {
         let mut sessions = self.sessions.lock();
         if sessions.len() == SESSIONS {
             sessions.remove(0);
@@ -96,6 +99,7 @@ impl Reader {
                 9..=11 => self.in_session(&one).await,
                 12 => self.snapshot(&many).await,
                 13 => self.private(&one).await,
+                14 => self.several(&many).await,
                 _ => self.take_fence().await,
             }
             if self.chance.one_in(3) {
@@ -209,14 +213,15 @@ impl Reader {
         self.stage.figures.lock().refused(level, error);
     }
 
+    fn take_session(&mut self) -> Option<Session> {
+        let mut sessions = self.stage.sessions.lock();
+        let index = self.chance.below(sessions.len() as u64) as usize;
+        if sessions.is_empty() { None } else { Some(sessions.swap_remove(index)) }
+    }
+
     /// Reads with a session that somebody else may have used before, at another instance.
     async fn in_session(&mut self, loader: &Arc<dyn Load<u64, u32>>) {
-        let taken = {
-            let mut sessions = self.stage.sessions.lock();
-            let index = self.chance.below(sessions.len() as u64) as usize;
-            if sessions.is_empty() { None } else { Some(sessions.swap_remove(index)) }
-        };
-        let mut session = taken.unwrap_or_default();
+        let mut session = self.take_session().unwrap_or_default();
         if self.chance.one_in(32) {
             // Through a header and back.
             let text = session.token.encode(Some(&self.stage.secret));
@@ -245,10 +250,37 @@ impl Reader {
         }
     }
 
-    async fn snapshot(&mut self, loader: &Arc<dyn LoadMany<u64, u32>>) {
+    fn rows(&mut self) -> Vec<u32> {
         let mut rows: Vec<u32> = (0..self.chance.within(2, 4)).map(|_| self.row()).collect();
         rows.sort_unstable();
         rows.dedup();
+        rows
+    }
+
+    /// Several rows in one call, each at its level by itself.
+    async fn several(&mut self, loader: &Arc<dyn LoadMany<u64, u32>>) {
+        let rows = self.rows();
+        let keys: Vec<u64> = rows.iter().map(|row| public_key(*row)).collect();
+        let session = if self.chance.one_in(2) { self.take_session() } else { None };
+        let level = match &session {
+            Some(_) => Level::Session,
+            None => self.chance.pick(&[Level::Any, Level::Bounded(Duration::from_millis(5)), Level::Strong]),
+        };
+        let token = session.as_ref().map(|session| session.token.clone());
+        let begun = self.stage.server.truth.lock().seq();
+        match self.cache.read_many(&keys, Demanded(Demand { level, token }), Arc::clone(loader)).await {
+            Ok(answers) => {
+                for (row, answer) in rows.iter().zip(&answers) {
+                    self.audit(*row, level, session.as_ref(), begun, answer);
+                }
+            }
+            Err(refusal) => self.refused(level, &refusal.error),
+        }
+        session.into_iter().for_each(|session| self.stage.hand_on(session));
+    }
+
+    async fn snapshot(&mut self, loader: &Arc<dyn LoadMany<u64, u32>>) {
+        let rows = self.rows();
         let keys: Vec<u64> = rows.iter().map(|row| public_key(*row)).collect();
         let level = self.chance.pick(&[Level::Any, Level::Bounded(Duration::from_millis(5)), Level::Strong]);
         let begun = self.stage.server.truth.lock().seq();
@@ -292,103 +324,11 @@ impl Session {
     }
 }
 
-async fn fence(cache: &Cache<u64, u32>, seen: u64) -> Option<Session> {
+pub(super) async fn fence(cache: &Cache<u64, u32>, seen: u64) -> Option<Session> {
     let token = cache.fence().await.ok()?;
     let log: Option<LogId> = token.positions().first().map(|position| position.epoch.log);
     Some(Session { token, seen, log })
 }
-
-/// One task that writes, through no cache at all; sometimes it then asks one for a token.
-pub struct Writer {
-    /// What all share.
-    pub stage: Arc<Stage>,
-    /// The instances it may ask for tokens.
-    pub caches: Vec<Cache<u64, u32>>,
-    /// What it draws from.
-    pub chance: Chance,
-}
-
-impl Writer {
-    /// Writes until the history ends.
-    pub async fn run(mut self) {
-        let pace = self.chance.pick(&[50_000, 300_000, 2_000_000]);
-        loop {
-            let pause = self.chance.below(pace * 2);
-            self.stage.handle.sleep(pause).await;
-            if self.write().await && self.chance.one_in(4) {
-                let seen = self.stage.server.truth.lock().seq();
-                let cache = self.chance.below(self.caches.len() as u64) as usize;
-                if let Some(session) = fence(&self.caches[cache], seen).await {
-                    self.stage.hand_on(session);
-                }
-            }
-        }
-    }
-
-    /// One transaction. Whether its writer was told that it succeeded.
-    async fn write(&mut self) -> bool {
-        let (stage, chance) = (Arc::clone(&self.stage), &mut self.chance);
-        let (server, handle) = (&stage.server, &stage.handle);
-        let how_many = chance.within(1, 3);
-        let mut rows: Vec<u32> =
-            (0..how_many).map(|_| chance.below(u64::from(stage.plan.rows())) as u32).collect();
-        rows.sort_unstable();
-        rows.dedup();
-        // A row that moves to another key: gone there, new here.
-        let moves = rows.len() == 2 && chance.one_in(3);
-        let removed: Vec<bool> =
-            (0..rows.len()).map(|index| if moves { index == 0 } else { chance.one_in(8) }).collect();
-        let Some(mut writing) = server.begin(&rows) else { return false };
-        let is_sequence = stage.plan.kind == Kind::Sequence;
-        // Most are quick; some hold their rows for long.
-        let long = if chance.one_in(16) { 30_000_000 } else { 200_000 };
-        handle.sleep(chance.below(long)).await;
-        if chance.one_in(12) {
-            server.abort(&writing);
-            return false;
-        }
-        let told = if moves && stage.plan.flaw == Flaw::KeyChangeNewOnly { &rows[1..] } else { &rows[..] };
-        let mut tags: Vec<_> = told.iter().map(|row| row_tag(*row)).collect();
-        tags.push(candor::Tag::table("item", candor::core::Facet::WHOLE));
-        let is_asynchronous = chance.one_in(3);
-        let bytes = chance.within(40, 400);
-        server.fill_log(chance.below(100));
-        if !server.commit(&mut writing, &removed, tags, bytes) {
-            return false;
-        }
-        if is_sequence {
-            server.flush();
-        } else if !is_asynchronous {
-            // Flushed, so readers of the log may hear of it, and not visible yet.
-            if chance.one_in(2) {
-                handle.sleep(chance.below(300_000)).await;
-            }
-            server.flush();
-            let standby = if chance.one_in(10) { 20_000_000 } else { 400_000 };
-            if chance.one_in(2) {
-                handle.sleep(chance.below(standby)).await;
-            } else if chance.one_in(2) {
-                handle.yield_now().await;
-            }
-        }
-        let shown = server.show(&writing, handle.now());
-        let failed = stage.fail_after_write.swap(false, Ordering::Relaxed);
-        stage.figures.lock().commits += u64::from(shown);
-        shown && !failed
-    }
-}
-
-/// The server's own work: what was written asynchronously is flushed in time.
-pub async fn flush_now_and_then(stage: Arc<Stage>, mut chance: Chance) {
-    let pace = chance.pick(&[200_000, 2_000_000, 20_000_000]);
-    loop {
-        stage.handle.sleep(chance.below(pace * 2)).await;
-        stage.server.flush();
-    }
-}
-
-/// The group of everything that is no instance.
-pub const GROUP: usize = OUTSIDE;
 
 /// Which subject a reader is.
 pub fn subject_of(reader: usize) -> u32 {

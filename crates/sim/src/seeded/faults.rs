@@ -60,7 +60,7 @@ impl Part for Stage {
         let ending = match fault.verb {
             Verb::FailAfterWrite => return self.fail_after_write.store(true, Ordering::Relaxed),
             Verb::RollBack => Ending::RollBack { by: fault.amount },
-            Verb::Restart if fault.amount % 64 == 0 => Ending::Crash,
+            Verb::Restart if fault.amount.is_multiple_of(64) => Ending::Crash,
             Verb::Restart => Ending::Restart,
             Verb::FailOver => Ending::FailOver { lag: fault.amount / 16 },
             _ => return,

@@ -32,6 +32,8 @@ pub struct Figures {
     pub levels: [u64; 4],
     /// Refusals by level and reason.
     pub refusals: BTreeMap<(usize, &'static str), u64>,
+    /// Reads, and refusals among them, of histories in which nothing goes wrong.
+    pub calm: (u64, u64),
     /// Mixed from every answer and refusal.
     pub digest: u64,
 }
@@ -98,6 +100,8 @@ impl Figures {
         self.true_age += other.true_age;
         self.snapshots += other.snapshots;
         self.commits += other.commits;
+        self.calm.0 += other.calm.0;
+        self.calm.1 += other.calm.1;
         for (mine, theirs) in self.levels.iter_mut().zip(other.levels) {
             *mine += theirs;
         }
@@ -105,6 +109,13 @@ impl Figures {
             *self.refusals.entry(*why).or_default() += count;
         }
         self.digest = mix(self.digest ^ other.digest);
+    }
+
+    /// Ends a history.
+    pub(super) fn end(&mut self, is_calm: bool) {
+        if is_calm {
+            self.calm = (self.answers + self.refused_all(), self.refused_all());
+        }
     }
 
     /// Reads that ended in an error.
@@ -146,6 +157,7 @@ impl fmt::Display for Figures {
             }
             writeln!(f)?;
         }
-        Ok(())
+        let (reads, refused) = self.calm;
+        writeln!(f, "without faults {reads} reads, {:.3} % refused", share(refused, reads))
     }
 }

@@ -2,7 +2,8 @@
 
 use super::audit::Allowed;
 use super::chance::{Chance, SeededEntropy, mix};
-use super::client::{GROUP, Reader, Stage, Violation, Writer, flush_now_and_then, subject_of};
+use super::client::{Reader, Stage, Violation, subject_of};
+use super::writer::{GROUP, Standby, Writer, flush_now_and_then};
 use super::executor::{Executor, GroupSpawn, Handle, VirtualClock};
 use super::faults::{Part, wreak};
 use super::figures::Figures;
@@ -59,6 +60,7 @@ pub fn run(plan: &Plan) -> Outcome {
         violation: Default::default(),
         sessions: Default::default(),
         fail_after_write: AtomicBool::new(false),
+        standby: Standby::of_seed(plan.seed),
         plan: plan.clone(),
         secret: secret(),
     });
@@ -77,7 +79,8 @@ pub fn run(plan: &Plan) -> Outcome {
     let violation = stage.violation.lock().clone();
     let story =
         violation.as_ref().map(|violation| story(plan, violation, &server, &instances)).unwrap_or_default();
-    let figures = stage.figures.lock().clone();
+    let mut figures = stage.figures.lock().clone();
+    figures.end(plan.faults.is_empty());
     let trace = mix(executor.trace() ^ figures.digest);
     Outcome { figures, violation, trace, steps: executor.steps(), story }
 }

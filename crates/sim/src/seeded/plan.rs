@@ -87,10 +87,12 @@ pub enum Flaw {
     SlotBelieved,
     /// A restart of the server is taken for the same log.
     LogIdentity,
+    /// Nobody asks which transactions run when the stream begins.
+    UnsettledForgotten,
 }
 
 /// All flaws, with their names.
-pub const FLAWS: [(&str, Flaw); 7] = [
+pub const FLAWS: [(&str, Flaw); 8] = [
     ("none", Flaw::None),
     ("slot-acknowledged-too-early", Flaw::SlotTooEarly),
     ("key-change-old-value", Flaw::KeyChangeNewOnly),
@@ -98,6 +100,7 @@ pub const FLAWS: [(&str, Flaw); 7] = [
     ("certain-by-snapshot", Flaw::CertainOfDecoded),
     ("slot-continuity", Flaw::SlotBelieved),
     ("log-identity", Flaw::LogIdentity),
+    ("unsettled-transactions", Flaw::UnsettledForgotten),
 ];
 
 /// One history.
@@ -135,7 +138,7 @@ impl Plan {
         let mut chance = Chance::of_part(seed, "plan", 0);
         let kind = if chance.one_in(4) { Kind::Sequence } else { Kind::Postgres };
         let instances = chance.within(1, 3) as usize;
-        let millis = chance.pick(&[60, 150, 400, 1000]);
+        let millis = chance.pick(&[60, 150, 400, 1000, 2500]);
         // A third of all histories run past the point where the log's numbers of transactions wrap around.
         let first_xid =
             if chance.one_in(3) { (3 << 32) - chance.within(1, 60) } else { chance.within(700, 5000) };

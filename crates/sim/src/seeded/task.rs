@@ -136,7 +136,11 @@ impl Task {
                 followers.mailboxes.clear();
             }
             *self.link.standing.lock() = None;
-            let pause = self.link.chance.lock().within(1_000_000, 20_000_000);
+            let pause = {
+                let mut chance = self.link.chance.lock();
+                let longest = chance.pick(&[200_000, 2_000_000, 20_000_000]);
+                chance.within(50_000, longest)
+            };
             self.link.handle.sleep(pause).await;
         }
     }
@@ -154,7 +158,8 @@ impl Task {
         if !goes_on {
             link.visibility.restart();
             // Who is running is asked after the stream stands: what is committed by then is visible or in this list.
-            link.visibility.settle(log, from, running);
+            let unsettled = if link.flaw == Flaw::UnsettledForgotten { Vec::new() } else { running };
+            link.visibility.settle(log, from, unsettled);
         }
         let at = match &known {
             // Followers that come back know this log up to there, and must learn that something is missing.
