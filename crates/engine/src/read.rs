@@ -65,7 +65,7 @@ where
     #[inline]
     pub(crate) fn hit<L>(&self, key: &K, level: Level) -> Option<Answer<V, L>> {
         // In whole nanoseconds throughout: a `Duration` divides each time it is made or added.
-        let now = self.shared.world.clock().coarse();
+        let now = self.shared.world.now();
         let ledger = self.shared.follower.ledger();
         let sight = ledger.sight()?;
         let entry = self.shared.tier.get(key)?;
@@ -79,7 +79,7 @@ where
             return None;
         }
         let logged = self.logged();
-        let bound = now.nanos_since(self.as_of(&entry, &sight)).saturating_add(self.shared.coarse_lag);
+        let bound = now.nanos_since(self.as_of(&entry, &sight));
         match level {
             Level::Bounded(limit) if u128::from(bound) > limit.as_nanos() => return None,
             Level::Strong | Level::Session => return None,
