@@ -30,6 +30,7 @@
 mod boarding;
 mod outage;
 mod together;
+mod waited;
 pub(crate) mod weigh;
 
 use crate::answer::{Answer, Carried, Consistency};

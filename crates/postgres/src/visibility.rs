@@ -275,7 +275,11 @@ mod tests {
     fn what_was_logged_before_the_beginning_and_may_be_invisible_leaves_nothing_certain() {
         let visibility = followed(100, &[5]);
         visibility.progressed(200);
-        assert_eq!(visibility.begin().certain(LOG, &snapshot(5, 9, &[5])), Some(0), "it may be logged anywhere");
+        assert_eq!(
+            visibility.begin().certain(LOG, &snapshot(5, 9, &[5])),
+            Some(0),
+            "it may be logged anywhere"
+        );
         assert_eq!(visibility.begin().certain(LOG, &snapshot(9, 9, &[])), Some(200));
     }
 

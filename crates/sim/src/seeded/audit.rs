@@ -64,8 +64,6 @@ pub struct Allowed {
     pub stale: Option<Duration>,
     /// The oldest answer from memory at all: time to live and grace.
     pub age: Duration,
-    /// How far the instance's coarse clock may lag; an age may be told too low by as much.
-    pub lag: Duration,
 }
 
 /// One answer.
@@ -80,6 +78,8 @@ pub struct Seen<'a> {
     pub session: Option<&'a Session>,
     /// The count of visible events when the read began.
     pub begun: u64,
+    /// How long the read took. Memory was asked somewhere in between.
+    pub took: Duration,
     /// The virtual time of the answer.
     pub now: u64,
     /// What it claims.
@@ -106,7 +106,7 @@ impl Truth {
         if receipt.bound.is_some_and(|bound| u128::from(superseded_for) > bound.as_nanos()) {
             return Some(Broken::Bound);
         }
-        if u128::from(superseded_for) > (receipt.age + allowed.lag).as_nanos() {
+        if u128::from(superseded_for) > receipt.age.as_nanos() {
             return Some(Broken::Age);
         }
         if receipt.proof == ProofKind::Log
@@ -155,7 +155,7 @@ impl Truth {
             let may = matches!(seen.level, Level::Any | Level::Bounded(_)) && seen.session.is_none();
             return (!inside || !may).then_some(Broken::Degraded);
         }
-        if receipt.origin == Origin::L1 && receipt.age > allowed.age {
+        if receipt.origin == Origin::L1 && receipt.age > allowed.age + seen.took {
             return Some(Broken::Age);
         }
         match seen.level {

@@ -83,6 +83,15 @@ pub struct Reader {
     pub subject: u32,
 }
 
+/// When a read began.
+#[derive(Copy, Clone, Debug)]
+struct Begun {
+    /// The count of visible events.
+    seq: u64,
+    /// The virtual time.
+    time: u64,
+}
+
 impl Reader {
     /// Reads until the history ends.
     pub async fn run(mut self) {
@@ -156,7 +165,7 @@ impl Reader {
         mut session: Option<&mut Session>,
         loader: &Arc<dyn Load<u64, u32>>,
     ) -> bool {
-        let begun = self.stage.server.truth.lock().seq();
+        let begun = self.begin();
         let token = session.as_ref().map(|session| session.token.clone());
         let demand = Demanded(Demand { level, token });
         match self.cache.read_with(&key, demand, || Arc::clone(loader)).await {
@@ -174,19 +183,24 @@ impl Reader {
         }
     }
 
+    fn begin(&self) -> Begun {
+        Begun { seq: self.stage.server.truth.lock().seq(), time: self.stage.handle.now() }
+    }
+
     #[inline]
     fn audit(
         &self,
         row: u32,
         level: Level,
         session: Option<&Session>,
-        begun: u64,
+        begun: Begun,
         answer: &Answer<u32, Demanded>,
     ) {
         let receipt = answer.receipt();
         let value = answer.value().copied();
         let now = self.stage.handle.now();
-        let seen = Seen { row, value, level, session, begun, now, receipt: &receipt };
+        let took = Duration::from_nanos(now - begun.time);
+        let seen = Seen { row, value, level, session, begun: begun.seq, took, now, receipt: &receipt };
         let (broken, stale_for) = {
             let truth = self.stage.server.truth.lock();
             (truth.judge(&seen, &self.allowed), truth.stale_for(&seen))
@@ -267,7 +281,7 @@ impl Reader {
             None => self.chance.pick(&[Level::Any, Level::Bounded(Duration::from_millis(5)), Level::Strong]),
         };
         let token = session.as_ref().map(|session| session.token.clone());
-        let begun = self.stage.server.truth.lock().seq();
+        let begun = self.begin();
         match self.cache.read_many(&keys, Demanded(Demand { level, token }), Arc::clone(loader)).await {
             Ok(answers) => {
                 for (row, answer) in rows.iter().zip(&answers) {
@@ -283,7 +297,7 @@ impl Reader {
         let rows = self.rows();
         let keys: Vec<u64> = rows.iter().map(|row| public_key(*row)).collect();
         let level = self.chance.pick(&[Level::Any, Level::Bounded(Duration::from_millis(5)), Level::Strong]);
-        let begun = self.stage.server.truth.lock().seq();
+        let begun = self.begin();
         match self.cache.snapshot(&keys, Demanded(level.into()), Arc::clone(loader)).await {
             Ok(answers) => {
                 for (row, answer) in rows.iter().zip(&answers) {
@@ -300,7 +314,8 @@ impl Reader {
                         value: None,
                         level,
                         session: None,
-                        begun,
+                        begun: begun.seq,
+                        took: Duration::from_nanos(now - begun.time),
                         now,
                         receipt: &receipt,
                     };

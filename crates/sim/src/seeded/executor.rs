@@ -23,7 +23,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 /// The group of the source and of everything that is no instance.
 pub const OUTSIDE: usize = 0;
@@ -329,30 +328,18 @@ fn shared_pause(handle: &Handle, group: usize) -> bool {
     handle.0.paused_until[group].load(Ordering::Relaxed) > handle.now()
 }
 
-/// One instance's clock: another zero than every other's, and perhaps a coarse tick.
+/// One instance's clock: another zero than every other's.
 pub struct VirtualClock {
     /// The world's time.
     pub handle: Handle,
     /// What this clock shows at the world's zero.
     pub offset: u64,
-    /// The length of a coarse tick; zero for a clock without one.
-    pub lag: u64,
 }
 
 impl Clock for VirtualClock {
     #[inline]
     fn now(&self) -> Moment {
         Moment::from_nanos(self.handle.now() + self.offset)
-    }
-
-    #[inline]
-    fn coarse(&self) -> Moment {
-        let now = self.handle.now() + self.offset;
-        Moment::from_nanos(if self.lag == 0 { now } else { now - now % self.lag })
-    }
-
-    fn coarse_lag(&self) -> Duration {
-        Duration::from_nanos(self.lag)
     }
 
     fn sleep_until(&self, at: Moment) -> BoxFuture<'static, ()> {

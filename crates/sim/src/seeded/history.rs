@@ -3,7 +3,6 @@
 use super::audit::Allowed;
 use super::chance::{Chance, SeededEntropy, mix};
 use super::client::{Reader, Stage, Violation, subject_of};
-use super::writer::{GROUP, Standby, Writer, flush_now_and_then};
 use super::executor::{Executor, GroupSpawn, Handle, VirtualClock};
 use super::faults::{Part, wreak};
 use super::figures::Figures;
@@ -11,6 +10,7 @@ use super::link::{Link, public_key};
 use super::plan::Plan;
 use super::server::Server;
 use super::task::ModelLog;
+use super::writer::{GROUP, Standby, Writer, flush_now_and_then};
 use candor::core::LedgerSize;
 use candor::{
     Cache, Contract, FollowOptions, Level, Limits, Memory, OnFeedDown, OnSourceDown, Refresh, TokenSecret,
@@ -114,8 +114,7 @@ fn populate(plan: &Plan, handle: &Handle, stage: &Arc<Stage>, instances: &[Insta
 fn instance(plan: &Plan, handle: &Handle, server: &Arc<Server>, number: usize) -> Instance {
     let mut chance = Chance::of_part(plan.seed, "instance", number as u64);
     let millis = Duration::from_millis;
-    let lag = chance.pick(&[0, 0, 1_000_000, 4_000_000]);
-    let clock = VirtualClock { handle: handle.clone(), offset: chance.below(1 << 40), lag };
+    let clock = VirtualClock { handle: handle.clone(), offset: chance.below(1 << 40) };
     let spawn = GroupSpawn { handle: handle.clone(), group: number + 1 };
     let entropy = SeededEntropy::new(Chance::of_part(plan.seed, "entropy", number as u64));
     let refresh = chance.pick(&[Refresh::Early, Refresh::WhileRevalidate(millis(5)), Refresh::None]);
@@ -134,8 +133,7 @@ fn instance(plan: &Plan, handle: &Handle, server: &Arc<Server>, number: usize) -
         ..Contract::default()
     };
     let grace = if let Refresh::WhileRevalidate(grace) = refresh { grace } else { Duration::ZERO };
-    let allowed =
-        Allowed { stale, age: contract.ttl.max(contract.absent_ttl) + grace, lag: Duration::from_nanos(lag) };
+    let allowed = Allowed { stale, age: contract.ttl.max(contract.absent_ttl) + grace };
     let link = Link::new(plan, handle.clone(), Arc::clone(server), number);
     let memory = Arc::new(Memory::new(1 << 20, |_, _| 0));
     let ledger = if plan.forgetful {
