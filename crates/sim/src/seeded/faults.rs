@@ -4,7 +4,7 @@
 //! added to the list that [`wreak`] is given, and takes the verbs that mean something to it.
 
 use super::client::Stage;
-use super::executor::Handle;
+use super::executor::{Handle, OUTSIDE};
 use super::link::{Link, public_key};
 use super::plan::{Fault, Plan, Verb};
 use super::server::Ending;
@@ -48,6 +48,12 @@ impl Part for Link {
                 self.cuts.fetch_add(1, Ordering::Relaxed);
                 self.cut.notify_waiters();
                 self.server.lose_slot(self.number);
+                // Somebody makes it anew, sooner or later.
+                let (handle, server, number) = (self.handle.clone(), Arc::clone(&self.server), self.number);
+                self.handle.spawn(OUTSIDE, async move {
+                    handle.sleep(nanos).await;
+                    server.make_slot(number);
+                });
             }
             Verb::FailAfterWrite | Verb::RollBack | Verb::Restart | Verb::FailOver | Verb::Evict => {}
         }

@@ -142,19 +142,26 @@ impl Plan {
         // A third of all histories run past the point where the log's numbers of transactions wrap around.
         let first_xid =
             if chance.one_in(3) { (3 << 32) - chance.within(1, 60) } else { chance.within(700, 5000) };
-        let how_many = chance.pick(&[0, 2, 4, 8, 16]);
-        let mut faults: Vec<Fault> =
-            (0..how_many).map(|_| Fault::draw(&mut chance, millis, instances)).collect();
+        let how_many = chance.pick(&[0, 2, 4, 8, 16, 32]);
+        // In half of all histories the same two kinds of trouble come again and again.
+        let kinds = [Verb::draw(&mut chance), Verb::draw(&mut chance)];
+        let is_theme = chance.one_in(2);
+        let mut faults: Vec<Fault> = (0..how_many)
+            .map(|_| {
+                let verb = if is_theme { chance.pick(&kinds) } else { Verb::draw(&mut chance) };
+                Fault::draw(verb, &mut chance, millis, instances)
+            })
+            .collect();
         faults.sort_by_key(|fault| fault.at_us);
         Self {
             seed,
             kind,
             instances,
             readers: chance.within(1, 3) as usize,
-            writers: chance.within(1, 4) as usize,
+            writers: chance.within(1, 6) as usize,
             keys: chance.pick(&[2, 4, 8, 16, 32]),
             millis,
-            batch: chance.pick(&[64, 128, 256]),
+            batch: chance.pick(&[4, 16, 64, 256]),
             first_xid,
             forgetful: chance.one_in(3),
             faults,
@@ -206,10 +213,10 @@ pub const SUBJECTS: u32 = 3;
 /// Private rows of each.
 pub const PRIVATE: u32 = 2;
 
-impl Fault {
-    fn draw(chance: &mut Chance, millis: u64, instances: usize) -> Self {
-        // The server's own end is rarer than trouble on the way to it.
-        let verb = match chance.below(20) {
+impl Verb {
+    /// The server's own end is rarer than trouble on the way to it.
+    fn draw(chance: &mut Chance) -> Self {
+        match chance.below(20) {
             0..=2 => Verb::Drop,
             3 => Verb::Duplicate,
             4..=5 => Verb::Delay,
@@ -221,7 +228,12 @@ impl Fault {
             15 => Verb::FailOver,
             16..=17 => Verb::LoseSlot,
             _ => Verb::Evict,
-        };
+        }
+    }
+}
+
+impl Fault {
+    fn draw(verb: Verb, chance: &mut Chance, millis: u64, instances: usize) -> Self {
         Self {
             at_us: chance.below(millis * 1000),
             verb,

@@ -37,7 +37,8 @@ struct State {
     /// The log, from the beginning; what was lost is cut off.
     commits: Vec<Commit>,
     locked: Vec<bool>,
-    slots: Vec<u64>,
+    /// Where each instance's slot was confirmed; nothing while it is gone.
+    slots: Vec<Option<u64>>,
 }
 
 /// A commit in the log.
@@ -105,7 +106,7 @@ impl Server {
             running: BTreeSet::new(),
             commits: Vec::new(),
             locked: vec![false; plan.rows() as usize],
-            slots: vec![1000; plan.instances],
+            slots: vec![Some(1000); plan.instances],
         };
         let truth = Mutex::new(Truth::new(plan.rows(), log));
         Arc::new(Self { kind: plan.kind, state: Mutex::new(state), truth, news: watch::Sender::new(0) })
@@ -226,11 +227,11 @@ impl Server {
         }
     }
 
-    /// The transactions that write now, and where the slot of this instance was confirmed.
-    pub fn stand(&self, slot: usize) -> (LogId, u64, Vec<Xid>) {
+    /// The transactions that write now, and where the slot of this instance was confirmed; `None` while it has none.
+    pub fn stand(&self, slot: usize) -> Option<(LogId, u64, Vec<Xid>)> {
         let state = self.state.lock();
         let running = state.running.iter().map(|xid| Xid(xid & 0xffff_ffff)).collect();
-        (state.log, state.slots[slot], running)
+        Some((state.log, state.slots[slot]?, running))
     }
 
     /// What the walsender sends of this log above `from`: commits, and how far it has read. `None` if the log is no more.
@@ -250,16 +251,19 @@ impl Server {
     pub fn confirm(&self, slot: usize, log: LogId, at: u64) {
         let mut state = self.state.lock();
         if state.log == log {
-            state.slots[slot] = state.slots[slot].max(at);
+            state.slots[slot] = state.slots[slot].map(|confirmed| confirmed.max(at));
         }
     }
 
-    /// The slot is dropped and made anew: it tells nothing of what was before.
+    /// The slot is dropped.
     pub fn lose_slot(&self, slot: usize) {
+        self.state.lock().slots[slot] = None;
+    }
+
+    /// A slot is made anew: it tells nothing of what was before.
+    pub fn make_slot(&self, slot: usize) {
         let mut state = self.state.lock();
-        state.slots[slot] = state.flushed;
-        drop(state);
-        self.news.send_modify(|count| *count += 1);
+        state.slots[slot] = Some(state.flushed);
     }
 
     /// Ends the log and begins another.
@@ -303,10 +307,10 @@ impl Server {
         }
         state.xmax = state.next_xid;
         if matches!(ending, Ending::FailOver { .. }) {
-            state.slots.fill(kept);
+            state.slots.fill(Some(kept));
         }
         if matches!(ending, Ending::RollBack { .. }) {
-            state.slots.iter_mut().for_each(|slot| *slot = (*slot).min(kept));
+            state.slots.iter_mut().flatten().for_each(|slot| *slot = (*slot).min(kept));
         }
         let mut truth = self.truth.lock();
         truth.lose(&lost, state.log, &shown, now);

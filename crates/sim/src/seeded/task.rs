@@ -128,8 +128,9 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         loop {
-            let (log, from) = self.stand().await;
-            self.read(log, from).await;
+            if let Some((log, from)) = self.stand().await {
+                self.read(log, from).await;
+            }
             {
                 let mut followers = self.followers.lock();
                 followers.standing = None;
@@ -145,11 +146,11 @@ impl Task {
         }
     }
 
-    /// Finds out from where every commit is told.
-    async fn stand(&mut self) -> (LogId, u64) {
+    /// Finds out from where every commit is told. `None` where there is no slot.
+    async fn stand(&mut self) -> Option<(LogId, u64)> {
         let link = Arc::clone(&self.link);
         link.travel().await;
-        let (log, confirmed, running) = link.server.stand(link.number);
+        let (log, confirmed, running) = link.server.stand(link.number)?;
         let known = self.reached.take().filter(|known| link.name(known.log) == link.name(log));
         let reached = known.as_ref().map(|known| known.sent);
         let goes_on =
@@ -176,7 +177,7 @@ impl Task {
         }
         link.respond().await;
         *link.standing.lock() = Some(name);
-        (log, from)
+        Some((log, from))
     }
 
     /// Reads the stream until it is cut or the log is no more.

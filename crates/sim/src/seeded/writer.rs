@@ -22,7 +22,7 @@ impl Standby {
     /// The standby of a history: usually near; in some histories it hangs.
     pub fn of_seed(seed: u64) -> Self {
         let mut chance = Chance::of_part(seed, "standby", 0);
-        Self { one_in: chance.pick(&[3, 10, 10]), nanos: chance.pick(&[5_000_000, 20_000_000, 120_000_000]) }
+        Self { one_in: chance.pick(&[2, 4, 10]), nanos: chance.pick(&[5_000_000, 20_000_000, 120_000_000]) }
     }
 }
 
