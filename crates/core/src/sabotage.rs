@@ -46,6 +46,10 @@ pub enum Sabotage {
     JoinedFlightToken,
     /// What a snapshot under way may not see is forgotten as soon as another one saw it.
     ForgetUnderWay,
+    /// A transaction that was open when the log began to be followed counts as logged at that beginning.
+    UnsettledAtBeginning,
+    /// What waited for other keys of its call keeps the bound it had before.
+    BoundBeforeWaiting,
     /// A position counts as reached when it was asked for.
     ProofUnreached,
     /// Tokens of unknown logs ask nothing.
@@ -54,7 +58,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them but none, with the names of the defences.
-    pub const ALL: [(&'static str, Self); 19] = [
+    pub const ALL: [(&'static str, Self); 21] = [
         ("rule", Self::JudgeAlwaysCurrent),
         ("flight-join rule", Self::JoinAnyFlight),
         ("visibility rule", Self::VisibilityRule),
@@ -72,6 +76,8 @@ impl Sabotage {
         ("moment of the outdated", Self::OutdatedMoment),
         ("token of a joined flight", Self::JoinedFlightToken),
         ("snapshots under way", Self::ForgetUnderWay),
+        ("place of the unsettled", Self::UnsettledAtBeginning),
+        ("age of what waited", Self::BoundBeforeWaiting),
         ("proof of positions reached", Self::ProofUnreached),
         ("tokens of unknown logs", Self::TokenOfUnknownLog),
     ];

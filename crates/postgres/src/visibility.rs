@@ -93,10 +93,13 @@ impl Visibility {
         state.settled = state.tick();
         state.log = Some(log);
         state.watermark = state.watermark.max(from);
+        let nowhere = 0;
+        #[cfg(candor_sabotage)]
+        let nowhere = if sabotage::is(sabotage::Sabotage::UnsettledAtBeginning) { from } else { nowhere };
         for xid in unsettled {
             // One that was decoded meanwhile was logged after the first position.
             if !state.commits.iter().any(|commit| is_same(commit.xid, xid)) {
-                state.commits.push_front(Commit { end: 0, xid, seen_at: None });
+                state.commits.push_front(Commit { end: nowhere, xid, seen_at: None });
             }
         }
     }

@@ -17,11 +17,13 @@
 pub mod audit;
 pub mod chance;
 pub mod client;
+pub mod corpus;
 pub mod executor;
 pub mod faults;
 pub mod figures;
 pub mod history;
 pub mod link;
+pub mod mutant;
 pub mod plan;
 pub mod search;
 pub mod server;

@@ -32,6 +32,10 @@ where
         mut made: Vec<Made<V, L>>,
         call: &Call<'_, K, V>,
     ) -> Result<Vec<Answer<V, L>>, ManyError> {
+        #[cfg(candor_sabotage)]
+        if crate::sabotage::is(crate::sabotage::Sabotage::BoundBeforeWaiting) {
+            return Ok(made.into_iter().map(|(answer, _)| answer).collect());
+        }
         let (level, contract) = (call.demand.level, self.view.contract());
         let mut attempts = ATTEMPTS;
         loop {

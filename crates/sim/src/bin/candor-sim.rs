@@ -3,8 +3,9 @@
 #![expect(clippy::print_stdout, reason = "a program for developers; printing is its whole output")]
 
 use candor_sim::seeded::history::run;
-use candor_sim::seeded::plan::Plan;
-use candor_sim::seeded::search::{Found, Mutant, search};
+use candor_sim::seeded::mutant::Mutant;
+use candor_sim::seeded::plan::{Flaw, Plan};
+use candor_sim::seeded::search::{Found, search};
 use candor_sim::seeded::shrink::shrink;
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 const USAGE: &str = "\
 candor-sim [--seconds n | --hours n] [--seed s] [--seeds n] [--jobs n]   histories, from a seed on
-candor-sim --power [--seconds n] [--seed s] [--jobs n]                   with each defence taken out; n seconds for each
+candor-sim --power [--seconds n] [--seed s] [--jobs n] [--small]         with each defence taken out; n seconds for each
 candor-sim --replay s | --plan \"…\" [--defence name]                    one history, and its story
 ";
 
@@ -22,6 +23,7 @@ struct Options {
     seeds: u64,
     jobs: usize,
     power: bool,
+    small: bool,
     plan: Option<Plan>,
     defence: Option<String>,
 }
@@ -47,13 +49,18 @@ fn read(arguments: &[String]) -> Result<Options, String> {
         seeds: u64::MAX,
         jobs,
         power: false,
+        small: false,
         plan: None,
         defence: None,
     };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        if word == "--power" {
-            options.power = true;
+        match word.as_str() {
+            "--power" => options.power = true,
+            "--small" => options.small = true,
+            _ => {}
+        }
+        if matches!(word.as_str(), "--power" | "--small") {
             continue;
         }
         let value = words.next().ok_or_else(|| format!("`{word}` lacks its value"))?;
@@ -116,8 +123,10 @@ fn power(options: &Options) -> ExitCode {
     for mutant in mutants {
         let found = mutant.search(options.seed, options.limit, options.seeds, options.jobs);
         println!("{}", line(mutant, &found));
-        if found.failed.is_none() {
-            unnoticed.push(mutant.name());
+        match &found.failed {
+            Some(plan) if options.small => println!("{}: {}", mutant.name(), small(mutant, plan)),
+            Some(_) => {}
+            None => unnoticed.push(mutant.name()),
         }
     }
     if unnoticed.is_empty() {
@@ -127,6 +136,15 @@ fn power(options: &Options) -> ExitCode {
         println!("NOT NOTICED: {}", unnoticed.join(", "));
         ExitCode::FAILURE
     }
+}
+
+/// The history made small, with the defence back in place.
+fn small(mutant: Mutant, plan: &Plan) -> Plan {
+    let (small, _) = mutant.without(|| match run(plan).violation {
+        Some(violation) => shrink(plan, violation.broken, 400),
+        None => (plan.clone(), run(plan)),
+    });
+    Plan { flaw: Flaw::None, ..small }
 }
 
 fn line(mutant: Mutant, found: &Found) -> String {
@@ -143,25 +161,24 @@ fn line(mutant: Mutant, found: &Found) -> String {
 }
 
 fn replay(plan: &Plan, defence: Option<&str>) -> ExitCode {
-    let mutant = Mutant::all().into_iter().find(|mutant| Some(mutant.name()) == defence);
-    let mut plan = plan.clone();
-    match mutant {
-        #[cfg(candor_sabotage)]
-        Some(Mutant::Real(_, sabotage)) => candor::sabotage::set(sabotage),
-        Some(Mutant::Modelled(_, flaw)) => plan.flaw = flaw,
-        None if defence.is_some() => {
-            println!("no defence of this build is called `{}`", defence.unwrap_or_default());
-            return ExitCode::from(2);
+    let Some(name) = defence else { return again(plan) };
+    match Mutant::all().into_iter().find(|mutant| mutant.name() == name) {
+        Some(mutant) => mutant.without(|| again(&mutant.plan(plan))),
+        None => {
+            println!("no defence of this build is called `{name}`");
+            ExitCode::from(2)
         }
-        None => {}
     }
-    let outcome = run(&plan);
+}
+
+fn again(plan: &Plan) -> ExitCode {
+    let outcome = run(plan);
     println!("{plan}\ntrace {:016x}, {} steps", outcome.trace, outcome.steps);
     print!("{}", outcome.figures);
     match outcome.violation {
         None => ExitCode::SUCCESS,
         Some(_) => {
-            tell(&plan);
+            tell(plan);
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,8 @@
-//! Many histories, on as many cores as one likes; and the search for the history that notices a missing defence.
+//! Many histories, on as many cores as one likes.
 
 use super::figures::Figures;
 use super::history::run;
-use super::plan::{FLAWS, Flaw, Plan};
+use super::plan::Plan;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -76,60 +76,4 @@ pub fn search(
 )]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// A defence that is left out.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// In the real code.
-    #[cfg(candor_sabotage)]
-    Real(&'static str, candor::sabotage::Sabotage),
-    /// In the model of the source, where the real code talks to sockets.
-    Modelled(&'static str, Flaw),
-}
-
-impl Mutant {
-    /// All of them; those in the real code only in a build that has the switches.
-    pub fn all() -> Vec<Self> {
-        let modelled = FLAWS.iter().filter(|(_, flaw)| *flaw != Flaw::None);
-        let modelled = modelled.map(|(name, flaw)| Self::Modelled(name, *flaw));
-        #[cfg(candor_sabotage)]
-        let modelled = {
-            let real = candor::sabotage::Sabotage::ALL.iter();
-            real.map(|(name, sabotage)| Self::Real(name, *sabotage)).chain(modelled)
-        };
-        modelled.collect()
-    }
-
-    /// The defence.
-    pub fn name(self) -> &'static str {
-        match self {
-            #[cfg(candor_sabotage)]
-            Self::Real(name, _) => name,
-            Self::Modelled(name, _) => name,
-        }
-    }
-
-    /// Where it is left out.
-    pub fn place(self) -> &'static str {
-        match self {
-            #[cfg(candor_sabotage)]
-            Self::Real(..) => "code",
-            Self::Modelled(..) => "model",
-        }
-    }
-
-    /// Searches with the defence left out.
-    pub fn search(self, root: u64, limit: Duration, seeds_max: u64, jobs: usize) -> Found {
-        match self {
-            #[cfg(candor_sabotage)]
-            Self::Real(_, sabotage) => {
-                candor::sabotage::set(sabotage);
-                let found = search(root, limit, seeds_max, jobs, &|_| {});
-                candor::sabotage::set(candor::sabotage::Sabotage::Nothing);
-                found
-            }
-            Self::Modelled(_, flaw) => search(root, limit, seeds_max, jobs, &|plan| plan.flaw = flaw),
-        }
-    }
 }
