@@ -1,6 +1,6 @@
 //! The seeded world as a test: a fixed budget of histories, the corpus, and that one seed is one history.
 
-use candor_sim::seeded::corpus::{Kept, corpus};
+use candor_sim::seeded::corpus::corpus;
 use candor_sim::seeded::history::run;
 use candor_sim::seeded::mutant::Mutant;
 #[cfg(not(candor_sabotage))]
@@ -68,9 +68,15 @@ fn another_process_runs_the_same_histories() {
 fn histories_that_failed_once_break_no_promise() {
     let kept = corpus().expect("the corpus can be read");
     assert!(kept.len() > 20, "the corpus is not there");
-    for Kept { defence, plan } in kept {
-        let outcome = run(&plan);
-        assert!(outcome.violation.is_none(), "once failed without {defence}: {plan}\n{}", outcome.story);
+    for kept in kept {
+        let outcome = run(&kept.plan);
+        assert!(
+            outcome.violation.is_none(),
+            "once failed without {}: {}\n{}",
+            kept.defence,
+            kept.plan,
+            outcome.story
+        );
     }
 }
 

@@ -85,7 +85,7 @@ fn simulate(options: &Options) -> ExitCode {
     let found = search(options.seed, options.limit, options.seeds, options.jobs, &|_| {});
     let seconds = found.took.as_secs_f64();
     let (answers, histories) = (found.figures.answers, found.histories);
-    println!("{histories} histories, {} steps, {seconds:.1} s", found.steps);
+    println!("{histories} histories, {} faults, {} steps, {seconds:.1} s", found.faults, found.steps);
     print!("{}", found.figures);
     let rate = answers as f64 / seconds / options.jobs as f64 / 1e6;
     println!("{rate:.2} million audited answers per second and core");

@@ -13,6 +13,8 @@ pub struct Found {
     pub figures: Figures,
     /// Histories run.
     pub histories: u64,
+    /// Faults they suffered.
+    pub faults: u64,
     /// Steps of all schedulers.
     pub steps: u64,
     /// The first that broke a promise, by seed.
@@ -44,6 +46,7 @@ pub fn search(
             let outcome = run(&plan);
             found.figures.add(&outcome.figures);
             found.histories += 1;
+            found.faults += plan.faults.len() as u64;
             found.steps += outcome.steps;
             if outcome.violation.is_some() {
                 found.failed = Some(plan);
@@ -59,6 +62,7 @@ pub fn search(
             let Ok(found) = core.join() else { continue };
             all.figures.add(&found.figures);
             all.histories += found.histories;
+            all.faults += found.faults;
             all.steps += found.steps;
             let earlier = |plan: &Plan| all.failed.as_ref().is_none_or(|known| plan.seed < known.seed);
             if let Some(plan) = found.failed.filter(earlier) {
