@@ -113,8 +113,9 @@ struct Shared {
     ledger: Ledger,
     known: KnownLogs,
     state: Mutex<State>,
-    /// Counts changes of the ledger; waiters look again.
-    advanced: watch::Sender<u64>,
+    /// The ledger changed; waiters look again. Not a `watch`, which wakes in an order that it draws by itself: several may
+    /// wait in one task, and a seeded world must be able to repeat it.
+    advanced: Notify,
     status: watch::Sender<FeedStatus>,
     wanted: Notify,
     /// How often the source was asked for its position.
@@ -181,7 +182,7 @@ impl Follower {
             ledger: Ledger::new(options.ledger),
             known,
             state: Mutex::default(),
-            advanced: watch::Sender::new(0),
+            advanced: Notify::new(),
             status: watch::Sender::new(status),
             wanted: Notify::new(),
             fences: AtomicU64::new(0),
@@ -313,9 +314,9 @@ impl Shared {
     async fn prove(&self) -> Result<Position, String> {
         loop {
             let fence = self.fence().await.map_err(|error| error.message)?;
-            let mut advanced = self.advanced.subscribe();
             loop {
-                advanced.borrow_and_update();
+                // Told of everything from here on, whether or not it is polled by then.
+                let advanced = self.advanced.notified();
                 if self.ledger.prove(fence.asked_at, fence.position) {
                     return Ok(fence.position);
                 }
@@ -327,12 +328,12 @@ impl Shared {
                 let another = self.ledger.sight().is_some_and(|sight| sight.epoch != fence.position.epoch);
                 if another {
                     let moment = self.world.now().plus(EPOCH_PATIENCE);
-                    let _ = self.world.within(moment, advanced.changed()).await;
+                    let _ = self.world.within(moment, advanced).await;
                     if !self.ledger.prove(fence.asked_at, fence.position) {
                         break;
                     }
-                } else if advanced.changed().await.is_err() {
-                    return Err("this instance is shutting down".to_owned());
+                } else {
+                    advanced.await;
                 }
             }
         }
@@ -413,7 +414,7 @@ impl Shared {
             };
             tracing::warn!(error = %ended, "the log cannot be followed; trying again");
             self.set_status(FeedStatus::Down(ended.message));
-            self.advanced.send_modify(|count| *count += 1);
+            self.advanced.notify_waiters();
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => return,
@@ -454,7 +455,7 @@ impl Shared {
         }
         self.note(record);
         self.prove_latest();
-        self.advanced.send_modify(|count| *count += 1);
+        self.advanced.notify_waiters();
     }
 
     fn prove_latest(&self) {

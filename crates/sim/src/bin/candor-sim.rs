@@ -9,11 +9,13 @@ use candor_sim::seeded::search::{Found, search};
 use candor_sim::seeded::shrink::shrink;
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const USAGE: &str = "\
 candor-sim [--seconds n | --hours n] [--seed s] [--seeds n] [--jobs n]   histories, from a seed on
 candor-sim --power [--seconds n] [--seed s] [--jobs n] [--small]         with each defence taken out; n seconds for each
+candor-sim --twice [--seconds n] [--seed s]                              each history twice: both must be the same
 candor-sim --replay s | --plan \"…\" [--defence name]                    one history, and its story
 ";
 
@@ -24,6 +26,7 @@ struct Options {
     jobs: usize,
     power: bool,
     small: bool,
+    twice: bool,
     plan: Option<Plan>,
     defence: Option<String>,
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match read(&arguments) {
         Ok(options) if options.power => power(&options),
+        Ok(options) if options.twice => twice(&options),
         Ok(Options { plan: Some(plan), defence, .. }) => replay(&plan, defence.as_deref()),
         Ok(options) => simulate(&options),
         Err(why) => {
@@ -50,6 +54,7 @@ fn read(arguments: &[String]) -> Result<Options, String> {
         jobs,
         power: false,
         small: false,
+        twice: false,
         plan: None,
         defence: None,
     };
@@ -58,9 +63,10 @@ fn read(arguments: &[String]) -> Result<Options, String> {
         match word.as_str() {
             "--power" => options.power = true,
             "--small" => options.small = true,
+            "--twice" => options.twice = true,
             _ => {}
         }
-        if matches!(word.as_str(), "--power" | "--small") {
+        if matches!(word.as_str(), "--power" | "--small" | "--twice") {
             continue;
         }
         let value = words.next().ok_or_else(|| format!("`{word}` lacks its value"))?;
@@ -102,6 +108,24 @@ fn simulate(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether one seed is one history.
+fn twice(options: &Options) -> ExitCode {
+    println!("root seed {}", options.seed);
+    let different = AtomicU64::new(0);
+    let found = search(options.seed, options.limit, options.seeds, options.jobs, &|plan| {
+        let (one, other) = (run(plan), run(plan));
+        if (one.trace, one.steps) != (other.trace, other.steps) {
+            println!("seed {} is two histories", plan.seed);
+            different.fetch_add(1, Ordering::Relaxed);
+        }
+        // The search would run it a third time.
+        plan.millis = 0;
+    });
+    let different = different.into_inner();
+    println!("{} histories run twice, {different} of them differed", found.histories);
+    if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The failing history made small, and its story.
@@ -152,10 +176,14 @@ fn line(mutant: Mutant, found: &Found) -> String {
     let histories = found.histories;
     let seconds = found.took.as_secs_f64();
     match &found.failed {
-        Some(plan) => format!(
-            "{name:28} {place:5} noticed after {histories:6} histories, {seconds:7.2} s: seed {}",
-            plan.seed
-        ),
+        Some(plan) => {
+            let broken = mutant.without(|| run(plan)).violation.map(|violation| violation.broken);
+            let broken = broken.map_or_else(String::new, |broken| format!("{broken:?}"));
+            let seed = plan.seed;
+            format!(
+                "{name:28} {place:5} {broken:9} after {histories:6} histories, {seconds:6.2} s: seed {seed}"
+            )
+        }
         None => format!("{name:28} {place:5} NOT NOTICED in {histories} histories, {seconds:.2} s"),
     }
 }
