@@ -157,9 +157,12 @@ where
         let deadline = begun.plus(contract.timeout);
         let given = demand.token;
         let need = self.need(demand.level, given.as_ref(), begun)?;
-        let mut trouble = match self.shared.follower.status() {
-            FeedStatus::Down(why) if self.logged() => Some(why),
-            _ => None,
+        let mut trouble = match self.logged() && self.shared.follower.is_down() {
+            true => match self.shared.follower.status() {
+                FeedStatus::Down(why) => Some(why),
+                _ => None,
+            },
+            false => None,
         };
         for _ in 0..ATTEMPTS {
             let now = self.shared.world.now();
@@ -195,7 +198,8 @@ where
                 (Step::Fill(event), look) => {
                     self.missed(key, event, look.as_ref());
                     let not_before = need.floor(now);
-                    match self.fly(key, not_before, deadline, &loader).await {
+                    // In a box: every strong read would carry its weight, and a load costs a thousand times more.
+                    match Box::pin(self.fly(key, not_before, deadline, &loader)).await {
                         Ok((landed, origin)) => {
                             if let Some(answer) = self.answer_from_flight(landed, origin, event, &need)? {
                                 return Ok(answer.with_given(given));
@@ -216,7 +220,12 @@ where
         let ledger = self.shared.follower.ledger();
         let sight = ledger.sight()?;
         let mut entry = self.shared.tier.get(key)?;
-        let verdict = ledger.judge(&sight, &entry);
+        let untouched = ledger.is_untouched(&sight, &entry);
+        let verdict = if untouched {
+            Verdict::Current { proven: entry.proven().max(sight.watermark) }
+        } else {
+            ledger.judge_at(&sight, &entry, u64::MAX)
+        };
         #[cfg(candor_sabotage)]
         let verdict = if crate::sabotage::is(crate::sabotage::Sabotage::JudgeAlwaysCurrent) {
             Verdict::Current { proven: sight.watermark }
@@ -225,9 +234,14 @@ where
         };
         let as_of = match verdict {
             Verdict::Current { proven } => {
+                // Where nothing was touched the next read finds that as fast, and strong reads ask all the time; so the
+                // tier is told now and then. What the histories had to be asked about it is told at once.
+                let is_news = !untouched || entry.proven() < self.shared.follower.lately();
                 if proven > entry.proven() {
                     entry.set_proven(proven);
-                    self.shared.tier.prove(key, &entry);
+                    if is_news {
+                        self.shared.tier.prove(key, &entry);
+                    }
                 }
                 self.as_of(&entry, &sight)
             }

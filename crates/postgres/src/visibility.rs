@@ -120,6 +120,12 @@ impl Visibility {
         let mut state = self.state.lock();
         state.watermark = state.watermark.max(at);
     }
+
+    /// Whether everything up to `at` of this log was decoded already.
+    pub(crate) fn has_reached(&self, log: LogId, at: u64) -> bool {
+        let state = self.state.lock();
+        state.log == Some(log) && state.watermark >= at
+    }
 }
 
 impl State {
