@@ -12,6 +12,9 @@ use candor::{Memory, Tier};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// How often a connection that was cut is cut again.
+const FLAPS: u64 = 3;
+
 /// A part of the world that things happen to.
 pub trait Part: Send + Sync {
     /// Takes a fault that may concern it.
@@ -36,8 +39,15 @@ impl Part for Link {
         let nanos = fault.amount * 1000;
         match fault.verb {
             Verb::Drop => {
-                self.cuts.fetch_add(1, Ordering::Relaxed);
-                self.cut.notify_waiters();
+                self.cut_off();
+                // A network that fails fails again, just when what was missed comes in at once.
+                let Some(link) = self.itself.upgrade() else { return };
+                self.handle.spawn(OUTSIDE, async move {
+                    for _ in 0..FLAPS {
+                        link.handle.sleep(nanos / FLAPS).await;
+                        link.cut_off();
+                    }
+                });
             }
             Verb::Duplicate => self.twice.store(fault.amount, Ordering::Relaxed),
             Verb::Delay => *self.slow.lock() = (self.handle.now() + nanos * 4, nanos / 4),
@@ -45,8 +55,7 @@ impl Part for Link {
             Verb::Pause => self.handle.pause(self.number + 1, nanos),
             Verb::LoseSlot => {
                 // Nobody can drop a slot that is read: the connection goes first.
-                self.cuts.fetch_add(1, Ordering::Relaxed);
-                self.cut.notify_waiters();
+                self.cut_off();
                 self.server.lose_slot(self.number);
                 // Somebody makes it anew, sooner or later.
                 let (handle, server, number) = (self.handle.clone(), Arc::clone(&self.server), self.number);

@@ -10,8 +10,8 @@ use candor::core::port::{BoxFuture, SourceError};
 use candor::core::{Facet, LogId, Tag};
 use candor::{Load, LoadContext, LoadError, LoadMany, Loaded, ManyLoaded, Stamp};
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
 /// One instance's way to the source.
@@ -50,6 +50,8 @@ pub struct Link {
     pub wanted: Mutex<u64>,
     /// Wakes the task when one is wanted.
     pub wanting: Notify,
+    /// For what goes on after a call.
+    pub(super) itself: Weak<Self>,
     tags: Arc<[Tag]>,
     table: Option<Tag>,
     keys: u32,
@@ -62,7 +64,8 @@ impl Link {
         let usual = chance.pick(&[0, 2_000, 50_000, 300_000]);
         let tags = (0..plan.rows()).map(row_tag).collect();
         let table = chance.one_in(4).then(|| Tag::table("item", Facet::WHOLE));
-        Arc::new(Self {
+        Arc::new_cyclic(|itself| Self {
+            itself: Weak::clone(itself),
             handle,
             server,
             number,
@@ -84,6 +87,12 @@ impl Link {
             table,
             keys: plan.keys,
         })
+    }
+
+    /// Cuts the stream, with what is on its way.
+    pub(super) fn cut_off(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+        self.cut.notify_waiters();
     }
 
     /// One way through the network.
