@@ -171,11 +171,17 @@ impl Truth {
     }
 
     /// Whether these answers were current together: when visible, or at a place of the log.
-    pub fn hold_together(&self, answers: &[(u32, Option<u32>)], cited: Option<candor::Position>) -> bool {
+    /// None of them was superseded before `since`, the moment that their bound names.
+    pub fn hold_together(
+        &self,
+        answers: &[(u32, Option<u32>)],
+        cited: Option<candor::Position>,
+        since: u64,
+    ) -> bool {
         let versions =
             || answers.iter().filter_map(|(row, value)| self.version(value.or_else(|| self.absence(*row))?));
         if answers.iter().any(|(_, value)| value.is_none()) {
-            return self.hold_together_with_absence(answers, cited);
+            return self.hold_together_with_absence(answers, cited, since);
         }
         let from = versions().map(|version| version.from_seq).max().unwrap_or(0);
         let until = versions().map(|version| version.until.seq).min().unwrap_or(u64::MAX);
@@ -189,6 +195,7 @@ impl Truth {
         &self,
         answers: &[(u32, Option<u32>)],
         cited: Option<candor::Position>,
+        since: u64,
     ) -> bool {
         let candidates: Vec<Vec<&super::truth::Version>> = answers
             .iter()
@@ -196,7 +203,8 @@ impl Truth {
                 Some(number) => self.version(*number).into_iter().collect(),
                 None => {
                     let of_row = self.of_row(*row).iter().rev().filter_map(|number| self.version(*number));
-                    of_row.filter(|version| version.absent).take(8).collect()
+                    let recent = of_row.take_while(|version| version.until.time >= since);
+                    recent.filter(|version| version.absent).collect()
                 }
             })
             .collect();

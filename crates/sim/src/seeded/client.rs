@@ -307,8 +307,10 @@ impl Reader {
                     rows.iter().copied().zip(answers.iter().map(|answer| answer.value().copied())).collect();
                 let receipt = answers[0].receipt();
                 self.stage.figures.lock().snapshots += 1;
-                if !self.stage.server.truth.lock().hold_together(&values, receipt.position) {
-                    let now = self.stage.handle.now();
+                let now = self.stage.handle.now();
+                let bound = receipt.bound.map_or(now, |bound| bound.as_nanos() as u64);
+                let since = now.saturating_sub(bound);
+                if !self.stage.server.truth.lock().hold_together(&values, receipt.position, since) {
                     let seen = Seen {
                         row: rows[0],
                         value: None,

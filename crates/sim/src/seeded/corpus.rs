@@ -1,4 +1,5 @@
-//! Histories that failed once, made small. Each failed with a defence taken out; what was once a bug is a defence now, with
+//! Histories that failed once, made small. Each failed with a defence taken out, or by a mistake of the audit; what was once a
+//! bug of the product is a defence now, with
 //! a switch of its own. They must pass with every defence in place.
 
 use super::plan::Plan;
