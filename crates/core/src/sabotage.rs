@@ -50,6 +50,10 @@ pub enum Sabotage {
     UnsettledAtBeginning,
     /// What waited for other keys of its call keeps the bound it had before.
     BoundBeforeWaiting,
+    /// A transaction that a fence shows and of which nothing is known has changed nothing.
+    ShownUnknown,
+    /// Where the commits ended of a log that is no more counts in the next one.
+    ShownOfFormerLog,
     /// A position counts as reached when it was asked for.
     ProofUnreached,
     /// Tokens of unknown logs ask nothing.
@@ -58,7 +62,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them but none, with the names of the defences.
-    pub const ALL: [(&'static str, Self); 21] = [
+    pub const ALL: [(&'static str, Self); 23] = [
         ("rule", Self::JudgeAlwaysCurrent),
         ("flight-join rule", Self::JoinAnyFlight),
         ("visibility rule", Self::VisibilityRule),
@@ -78,6 +82,8 @@ impl Sabotage {
         ("snapshots under way", Self::ForgetUnderWay),
         ("place of the unsettled", Self::UnsettledAtBeginning),
         ("age of what waited", Self::BoundBeforeWaiting),
+        ("fence shows the unknown", Self::ShownUnknown),
+        ("fence of a former log", Self::ShownOfFormerLog),
         ("proof of positions reached", Self::ProofUnreached),
         ("tokens of unknown logs", Self::TokenOfUnknownLog),
     ];

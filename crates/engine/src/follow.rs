@@ -135,7 +135,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Readers that wait for the next fence.
-    waiting: Vec<oneshot::Sender<Result<Fence, SourceError>>>,
+    waiting: Vec<Waiter>,
     /// Nobody asks any more, or ever did.
     no_more_fences: bool,
     /// Fences whose position the watermark has not reached yet: the oldest and the latest. Were only the latest kept, a
@@ -159,6 +159,22 @@ impl Drop for SendsEverybodyAway {
         state.no_more_fences = true;
         state.waiting.clear();
     }
+}
+
+/// Who waits for a fence.
+#[derive(Debug)]
+struct Waiter {
+    extent: Extent,
+    answer: oneshot::Sender<Result<Fence, SourceError>>,
+}
+
+/// What a fence must cover.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Everything that is visible at the source.
+    Visible,
+    /// The source's position, which reaches every position that anybody has noted.
+    Logged,
 }
 
 /// A source's position and the moment before it was asked for.
@@ -254,6 +270,19 @@ impl Follower {
     ///
     /// Why the log cannot say: it is down, or did not answer before `deadline`.
     pub async fn prove(&self, deadline: Moment) -> Result<Position, String> {
+        self.prove_extent(Extent::Visible, deadline).await
+    }
+
+    /// The same up to the source's own position, for whoever holds a position that must be reached.
+    ///
+    /// # Errors
+    ///
+    /// As [`Follower::prove`].
+    pub async fn prove_logged(&self, deadline: Moment) -> Result<Position, String> {
+        self.prove_extent(Extent::Logged, deadline).await
+    }
+
+    async fn prove_extent(&self, extent: Extent, deadline: Moment) -> Result<Position, String> {
         if self.is_down()
             && let FeedStatus::Down(why) = self.status()
         {
@@ -267,16 +296,16 @@ impl Follower {
         // The task that asks has one question under way at most and gives each the limit, so nobody waits for more than
         // two. Whoever has that much time needs no timer of their own, and strong reads come in hundreds of thousands.
         if patience >= limit * 2 {
-            let fence = shared.fence().await.map_err(|error| error.message)?;
+            let fence = shared.fence(extent).await.map_err(|error| error.message)?;
             if shared.is_proven(&fence) {
                 return Ok(fence.position);
             }
             let until = shared.world.now().plus(limit);
-            return Box::pin(shared.within(until, shared.prove_from(fence))).await;
+            return Box::pin(shared.within(until, shared.prove_from(fence, extent))).await;
         }
         let all = async {
-            let fence = shared.fence().await.map_err(|error| error.message)?;
-            shared.prove_from(fence).await
+            let fence = shared.fence(extent).await.map_err(|error| error.message)?;
+            shared.prove_from(fence, extent).await
         };
         Box::pin(shared.within(now.plus(limit.min(patience)), all)).await
     }
@@ -287,7 +316,7 @@ impl Follower {
     ///
     /// Why the source does not tell.
     pub async fn ask(&self, deadline: Moment) -> Result<Position, String> {
-        match self.shared.world.within(deadline, self.shared.fence()).await {
+        match self.shared.world.within(deadline, self.shared.fence(Extent::Logged)).await {
             Some(Ok(fence)) => Ok(fence.position),
             Some(Err(error)) => Err(error.message),
             None => Err("the source did not tell its position in time".to_owned()),
@@ -366,7 +395,7 @@ impl Shared {
     }
 
     /// Waits until the watermark has reached this fence, or a later one where it never will.
-    async fn prove_from(&self, mut fence: Fence) -> Result<Position, String> {
+    async fn prove_from(&self, mut fence: Fence, extent: Extent) -> Result<Position, String> {
         loop {
             loop {
                 // Told of everything from here on, whether or not it is polled by then.
@@ -390,7 +419,7 @@ impl Shared {
                     advanced.await;
                 }
             }
-            fence = self.fence().await.map_err(|error| error.message)?;
+            fence = self.fence(extent).await.map_err(|error| error.message)?;
         }
     }
 
@@ -403,14 +432,14 @@ impl Shared {
     }
 
     /// Joins the next question; never one that has been asked already.
-    async fn fence(&self) -> Result<Fence, SourceError> {
+    async fn fence(&self, extent: Extent) -> Result<Fence, SourceError> {
         let (answer, asked) = oneshot::channel();
         {
             let mut state = self.state.lock();
             if state.no_more_fences {
                 return Err(gone());
             }
-            state.waiting.push(answer);
+            state.waiting.push(Waiter { extent, answer });
         }
         self.wanted.notify_one();
         asked.await.unwrap_or_else(|_| Err(gone()))
@@ -438,7 +467,9 @@ impl Shared {
             }
             let limit = asked_at.plus(self.options.fence_timeout);
             self.fences.fetch_add(1, Ordering::Relaxed);
-            let answer = match self.world.within(limit, log.fence()).await {
+            let is_position_wanted = waiting.iter().any(|waiter| waiter.extent == Extent::Logged);
+            let question = if is_position_wanted { log.fence() } else { log.fence_visible() };
+            let answer = match self.world.within(limit, question).await {
                 Some(answer) => answer.map(|position| Fence { asked_at, position }),
                 None => Err(SourceError::slow("the source did not tell its position in time")),
             };
@@ -458,7 +489,7 @@ impl Shared {
             }
             for waiter in waiting {
                 // A reader that has gone away does not mind.
-                let _ = waiter.send(answer.clone());
+                let _ = waiter.answer.send(answer.clone());
             }
         }
     }
@@ -535,10 +566,10 @@ impl Shared {
 
     fn prove_latest(&self) {
         let mut state = self.state.lock();
-        while let Some(fence) = state.unproven.front()
-            && self.ledger.prove(fence.asked_at, fence.position)
-        {
-            state.unproven.pop_front();
+        // A later fence may lie lower: it covers less. It proves what the earlier one would have.
+        let proven = state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
+        if let Some(latest) = proven {
+            state.unproven.drain(..=latest);
         }
     }
 

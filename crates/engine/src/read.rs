@@ -190,7 +190,7 @@ where
                 }
                 (Step::Fence(event), _) => {
                     self.view.figures().event(event);
-                    match self.shared.follower.prove(deadline).await {
+                    match self.prove(&need, deadline).await {
                         Ok(position) => self.check_token(need.token, position)?,
                         Err(why) => trouble = Some(why),
                     }
@@ -382,6 +382,14 @@ where
         match own.filter(|_| self.logged()) {
             Some(own) => Ok(Need { level, begun, token: token.position(own), afresh: false }),
             None => Ok(Need { level, begun, token: None, afresh: true }),
+        }
+    }
+
+    /// Waits until everything visible now is in the ledger, and for the token's position, which has to be reached as one.
+    pub(crate) async fn prove(&self, need: &Need, deadline: Moment) -> Result<Position, String> {
+        match need.token {
+            None => self.shared.follower.prove(deadline).await,
+            Some(_) => self.shared.follower.prove_logged(deadline).await,
         }
     }
 

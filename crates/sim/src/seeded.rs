@@ -32,7 +32,17 @@ pub mod task;
 pub mod truth;
 pub mod writer;
 
-/// What a snapshot is certain of: not a model but the file of the source's own crate, whose other rooms need sockets.
+/// What a snapshot is certain of, and how far a fence must reach: not a model but the files of the source's own crate, whose
+/// other rooms need sockets.
 #[allow(dead_code, reason = "some of it is asked by rooms that are not here")]
 #[path = "../../postgres/src/visibility.rs"]
 mod visibility;
+
+/// The room in which that file looks for its words.
+mod fill {
+    pub(super) use super::visible::Visible;
+}
+
+#[allow(dead_code, reason = "the text of a snapshot is read where there is a server")]
+#[path = "../../postgres/src/fill/visible.rs"]
+mod visible;

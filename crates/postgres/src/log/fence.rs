@@ -18,13 +18,18 @@
 //! ```
 
 use super::{Ask, Log, Standing, covered};
+use crate::fill::Visible;
 use crate::identity::STARTED_SQL;
 use crate::pool::{Held, Route};
+use crate::visibility::Era;
 use candor_core::Position;
 use candor_core::port::SourceError;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
+const DECODING: Duration = Duration::from_millis(2);
 /// After so many glances in a row that were not enough, the whole question is asked at once, until it finds a snapshot
 /// unchanged.
 const GLANCES_MAX: u32 = 2;
@@ -92,6 +97,36 @@ impl Questions {
 impl Log {
     /// The server's position now. See [`candor_core::port::Log::fence`].
     pub(crate) async fn fence(&self) -> Result<Position, SourceError> {
+        let (standing, told) = self.asked().await?;
+        Ok(self.reach(&standing, told.at))
+    }
+
+    /// A position at or above everything visible now. See [`candor_core::port::Log::fence_visible`].
+    pub(crate) async fn fence_visible(&self) -> Result<Position, SourceError> {
+        let (standing, told) = self.asked().await?;
+        let era = Era { log: standing.identity.log(), started_micros: told.started };
+        let at = match Visible::parse(&told.snapshot) {
+            Ok(snapshot) => {
+                let known = self.visibility.shown(era, &snapshot, told.at);
+                tokio::time::timeout(DECODING, known).await.unwrap_or(told.at)
+            }
+            Err(_) => told.at,
+        };
+        Ok(self.reach(&standing, at))
+    }
+
+    /// Sees to it that the log is told up to there soon.
+    fn reach(&self, standing: &Standing, at: u64) -> Position {
+        let epoch = standing.epoch();
+        if !self.visibility.has_reached(epoch.log, at) {
+            // Full means that hundreds ask already; the task will reach this position on the way to theirs.
+            let _ = self.asks.try_send(Ask::Reach(at));
+        }
+        Position { epoch, at }
+    }
+
+    /// What the server says of now, if the log still tells what its stream was begun with.
+    async fn asked(&self) -> Result<(Standing, Told), SourceError> {
         let standing = self.standing()?;
         let mut held = self.pool.acquire().await?;
         held.busy();
@@ -113,22 +148,17 @@ impl Log {
             let _ = self.asks.try_send(Ask::Stale(standing));
             return Err(SourceError::down("the server was restarted; its log is followed anew"));
         }
-        let epoch = standing.epoch();
-        if let Some(coverage) = told.coverage {
-            if coverage != standing.coverage {
+        if let Some(coverage) = &told.coverage {
+            if *coverage != standing.coverage {
                 // Whoever asks gets no proof; the task begins anew and finds out what changed.
                 let _ = self.asks.try_send(Ask::Stale(standing));
                 return Err(SourceError::down(
                     "the publication or a table in it changed; the log is followed anew",
                 ));
             }
-            self.questions.found_intact(standing, told.snapshot);
+            self.questions.found_intact(standing.clone(), told.snapshot.clone());
         }
-        if !self.visibility.has_reached(epoch.log, told.at) {
-            // Full means that hundreds ask already; the task will reach this position on the way to theirs.
-            let _ = self.asks.try_send(Ask::Reach(told.at));
-        }
-        Ok(Position { epoch, at: told.at })
+        Ok((standing, told))
     }
 
     /// Whether the server that answered is the one whose log is followed.

@@ -121,6 +121,17 @@ impl Link {
         self.travel().await;
     }
 
+    /// A statement goes on after its snapshot was taken.
+    pub(super) async fn linger(&self) {
+        let lingers = {
+            let mut chance = self.chance.lock();
+            if chance.one_in(3) { chance.below(3_000_000) } else { 0 }
+        };
+        if lingers > 0 {
+            self.handle.sleep(lingers).await;
+        }
+    }
+
     /// The name of a log, as this instance knows it.
     pub fn name(&self, log: LogId) -> LogId {
         // Left out: the server's start is no part of the name.
@@ -133,14 +144,7 @@ impl Link {
         let under_way = self.visibility.begin();
         self.travel().await;
         let read: Read = self.server.read(rows);
-        // The statement goes on after its snapshot was taken.
-        let lingers = {
-            let mut chance = self.chance.lock();
-            if chance.one_in(3) { chance.below(3_000_000) } else { 0 }
-        };
-        if lingers > 0 {
-            self.handle.sleep(lingers).await;
-        }
+        self.linger().await;
         let flaw = self.flaw;
         let stamp = self.server.stamp(&read, |_| 0);
         self.respond().await;

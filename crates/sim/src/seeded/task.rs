@@ -5,11 +5,14 @@
 //! and that a full mailbox shows as a gap. What it knows of visibility is not modelled: `visibility.rs` is that crate's own
 //! file, compiled into this one.
 
+use super::fill::Visible;
 use super::link::Link;
 use super::plan::Flaw;
 use super::server::Commit;
+use super::visibility::Era;
 use candor::core::port::{BoxFuture, Feed, Log, SourceError};
-use candor::core::{Change, Epoch, LogId, Position, Record};
+use candor::core::{Change, Epoch, LogId, Position, Record, Stamp};
+use futures_util::future::Either;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use tokio::sync::mpsc;
 
 /// A quiet stream is asked for a sign of life this often.
 const QUIET: Duration = Duration::from_millis(20);
+/// How long a fence waits for visible commits to be decoded, as the real one.
+const DECODING: Duration = Duration::from_millis(2);
 /// Records a mailbox holds; few, so that gaps happen.
 const MAILBOX: usize = 24;
 
@@ -66,25 +71,28 @@ impl ModelLog {
 
 impl Log for ModelLog {
     fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+        Box::pin(async move { Ok(self.reach(self.asked().await?.upper())) })
+    }
+
+    fn fence_visible(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
         Box::pin(async move {
-            let link = &self.link;
-            let standing = *link.standing.lock();
-            let standing = standing.ok_or_else(|| SourceError::down("the log is not followed yet"))?;
-            link.travel().await;
-            let mut position = link.server.position();
-            position.epoch.log = link.name(position.epoch.log);
-            link.respond().await;
-            if position.epoch.log != standing {
-                link.cuts.fetch_add(1, Ordering::Relaxed);
-                link.cut.notify_waiters();
-                return Err(SourceError::down("the server was restarted"));
-            }
-            {
-                let mut wanted = link.wanted.lock();
-                *wanted = (*wanted).max(position.at);
-            }
-            link.wanting.notify_one();
-            Ok(position)
+            let stamp = self.asked().await?;
+            let Stamp::Snapshot(snapshot) = &stamp else { return Ok(self.reach(stamp.upper())) };
+            let Position { epoch, at } = snapshot.upper;
+            let visible = Visible {
+                xmin: snapshot.xmin,
+                xmax: snapshot.xmax,
+                in_progress: snapshot.in_progress.clone(),
+            };
+            // Each start of the model's server begins a log of its own.
+            let era = Era { log: epoch.log, started_micros: 0 };
+            let known = std::pin::pin!(self.link.visibility.shown(era, &visible, at));
+            let patience = self.link.handle.sleep(DECODING.as_nanos() as u64);
+            let at = match futures_util::future::select(known, patience).await {
+                Either::Left((at, _)) => at,
+                Either::Right(_) => at,
+            };
+            Ok(self.reach(Position { epoch, at }))
         })
     }
 
@@ -108,6 +116,46 @@ impl Log for ModelLog {
             }
             Ok(Box::new(Tail(records)) as Box<dyn Feed>)
         })
+    }
+}
+
+impl ModelLog {
+    /// One statement: its snapshot and, a moment later, the position.
+    async fn asked(&self) -> Result<Stamp, SourceError> {
+        let link = &self.link;
+        let standing = *link.standing.lock();
+        let standing = standing.ok_or_else(|| SourceError::down("the log is not followed yet"))?;
+        link.travel().await;
+        let read = link.server.read(&[]);
+        // Far shorter than a statement that reads rows; something may still come between.
+        let lingers = link.chance.lock().below(16);
+        match lingers {
+            0 => link.linger().await,
+            1..4 => link.handle.yield_now().await,
+            _ => {}
+        }
+        let stamp = link.server.stamp(&read, |_| 0);
+        link.respond().await;
+        let is_same = |stamp: &Stamp| link.name(stamp.upper().epoch.log) == standing;
+        match stamp.filter(is_same) {
+            Some(stamp) => Ok(stamp),
+            None => {
+                link.cut_off();
+                Err(SourceError::down("the server was restarted"))
+            }
+        }
+    }
+
+    /// Sees to it that the log is told up to there soon.
+    fn reach(&self, mut position: Position) -> Position {
+        let link = &self.link;
+        position.epoch.log = link.name(position.epoch.log);
+        {
+            let mut wanted = link.wanted.lock();
+            *wanted = (*wanted).max(position.at);
+        }
+        link.wanting.notify_one();
+        position
     }
 }
 
