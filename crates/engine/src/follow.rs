@@ -498,9 +498,9 @@ impl Shared {
     #[cfg(candor_sabotage)]
     fn sabotaged(
         &self,
-        mut waiting: Vec<oneshot::Sender<Result<Fence, SourceError>>>,
+        mut waiting: Vec<Waiter>,
         answer: Result<Fence, SourceError>,
-    ) -> (Vec<oneshot::Sender<Result<Fence, SourceError>>>, Result<Fence, SourceError>) {
+    ) -> (Vec<Waiter>, Result<Fence, SourceError>) {
         use crate::sabotage::{Sabotage, is};
         if is(Sabotage::JoinAnyFence) {
             waiting.append(&mut self.state.lock().waiting);
@@ -567,7 +567,8 @@ impl Shared {
     fn prove_latest(&self) {
         let mut state = self.state.lock();
         // A later fence may lie lower: it covers less. It proves what the earlier one would have.
-        let proven = state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
+        let proven =
+            state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
         if let Some(latest) = proven {
             state.unproven.drain(..=latest);
         }

@@ -19,6 +19,9 @@ candor-sim --twice [--seconds n] [--seed s]                              each hi
 candor-sim --replay s | --plan \"…\" [--defence name]                    one history, and its story
 ";
 
+/// How long a defence is searched for, unless `--seconds` after `--power` says otherwise.
+const POWER: Duration = Duration::from_secs(60);
+
 struct Options {
     limit: Duration,
     seed: u64,
@@ -61,7 +64,7 @@ fn read(arguments: &[String]) -> Result<Options, String> {
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--power" => options.power = true,
+            "--power" => (options.power, options.limit) = (true, options.limit.max(POWER)),
             "--small" => options.small = true,
             "--twice" => options.twice = true,
             _ => {}
