@@ -79,6 +79,9 @@ pub struct Ledger {
     shards: Box<[Mutex<Shard>]>,
     /// Held by whoever changes the fields above.
     writer: Mutex<()>,
+    /// A record whose changes are kept back by a sabotaged order.
+    #[cfg(candor_sabotage)]
+    late: Mutex<Option<(Record, u64)>>,
 }
 
 /// One consistent glance at a ledger. Whatever is judged afterwards is judged against at least this much knowledge.
@@ -176,6 +179,8 @@ impl Ledger {
             floors: (0..stripes).map(|_| AtomicU64::new(0)).collect(),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::new(changes))).collect(),
             writer: Mutex::new(()),
+            #[cfg(candor_sabotage)]
+            late: Mutex::new(None),
         }
     }
 
@@ -203,7 +208,7 @@ impl Ledger {
     #[inline]
     pub fn is_untouched<V>(&self, sight: &Sight, entry: &Entry<V>) -> bool {
         let proven = entry.proven();
-        if !entry.is_of(sight.generation) || proven < sight.horizon {
+        if !entry.is_of(sight.generation) || is_below_horizon(proven, sight.horizon) {
             return false;
         }
         // On a source that is quiet for a while everything is proven up to the watermark, and the stripes, which may lie
@@ -229,7 +234,7 @@ impl Ledger {
         }
         let proven = entry.proven();
         // Read again: the horizon may have risen since the glance, and the histories are looked at only now.
-        if proven < self.horizon.load(Ordering::Acquire) {
+        if is_below_horizon(proven, self.horizon.load(Ordering::Acquire)) {
             return Verdict::Void(Void::BelowHorizon);
         }
         let stamp = entry.stamp(sight.epoch);
@@ -238,7 +243,7 @@ impl Ledger {
             let floor = &self.floors[self.stripe(*tag)];
             let shard = self.shard(*tag).lock();
             let history = shard.history(*tag);
-            if proven < floor.load(Ordering::Acquire).max(history.forgotten()) {
+            if is_below_floor(proven, floor.load(Ordering::Acquire).max(history.forgotten())) {
                 return Verdict::Void(Void::Forgotten);
             }
             if let Err(outdated) = rule::judge(&stamp, proven, limit, history.changes())
@@ -272,6 +277,8 @@ impl Ledger {
         if record.at <= watermark {
             return Applied::Duplicate;
         }
+        #[cfg(candor_sabotage)]
+        sabotaged::catch_up(self);
         let gap = record.previous > watermark;
         if gap {
             self.horizon.store(record.previous, Ordering::Release);
@@ -288,6 +295,8 @@ impl Ledger {
         let settled = self.generation.load(Ordering::Relaxed).is_multiple_of(2);
         let reached =
             Position { epoch: self.epoch(), at: self.watermark.load(Ordering::Relaxed) }.reaches(fence);
+        #[cfg(candor_sabotage)]
+        let reached = reached || crate::sabotage::is(crate::sabotage::Sabotage::ProofUnreached);
         if settled && reached {
             self.proven_until.fetch_max(asked_at.to_raw(), Ordering::Release);
         }
@@ -325,6 +334,15 @@ impl Ledger {
     }
 
     fn remember(&self, record: &Record, above: u64) {
+        #[cfg(candor_sabotage)]
+        if sabotaged::keeps_back(&self.late, record, above) {
+            return;
+        }
+        self.remember_now(record, above);
+    }
+
+    #[inline]
+    fn remember_now(&self, record: &Record, above: u64) {
         let proven_before = Moment::from_raw(self.proven_until.load(Ordering::Relaxed));
         for change in record.changes.iter().filter(|change| change.at > above) {
             for tag in &change.tags {
@@ -332,6 +350,10 @@ impl Ledger {
                 let remembered = Remembered { at: change.at, xid: change.xid, proven_before };
                 if let Some((forgotten, at)) = shard.push(*tag, remembered) {
                     self.floors[self.stripe(forgotten)].fetch_max(at, Ordering::Release);
+                }
+                #[cfg(candor_sabotage)]
+                if sabotaged::keeps_stripes_back(&self.late, record, above) {
+                    continue;
                 }
                 self.lasts[self.stripe(*tag)].fetch_max(change.at, Ordering::Release);
             }
@@ -359,6 +381,27 @@ impl Ledger {
         &self.shards[tag.0 as usize & (SHARDS - 1)]
     }
 }
+
+#[inline]
+fn is_below_horizon(proven: u64, horizon: u64) -> bool {
+    #[cfg(candor_sabotage)]
+    if crate::sabotage::is(crate::sabotage::Sabotage::HorizonCheck) {
+        return false;
+    }
+    proven < horizon
+}
+
+#[inline]
+fn is_below_floor(proven: u64, floor: u64) -> bool {
+    #[cfg(candor_sabotage)]
+    if crate::sabotage::is(crate::sabotage::Sabotage::FloorCheck) {
+        return false;
+    }
+    proven < floor
+}
+
+#[cfg(candor_sabotage)]
+mod sabotaged;
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,8 @@ pub mod position;
 pub mod receipt;
 pub mod record;
 pub mod rule;
+#[cfg(candor_sabotage)]
+pub mod sabotage;
 pub mod stamp;
 pub mod tag;
 pub mod token;

@@ -75,6 +75,10 @@ impl Stamp {
     pub fn sees(&self, at: u64, xid: Xid) -> bool {
         match self {
             Self::Sequence(position) => at <= position.at,
+            #[cfg(candor_sabotage)]
+            Self::Snapshot(snapshot) if crate::sabotage::is(crate::sabotage::Sabotage::VisibilityRule) => {
+                at <= snapshot.upper.at
+            }
             Self::Snapshot(snapshot) => snapshot.sees(xid),
         }
     }

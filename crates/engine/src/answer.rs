@@ -177,6 +177,17 @@ impl<V, L> Answer<V, L> {
         Self { value, carried, given: None, level: PhantomData }
     }
 
+    /// The same answer, given so much later than it was made.
+    pub(crate) fn waited(mut self, nanos: u64) -> Self {
+        let carried = &mut self.carried;
+        carried.bound_nanos = carried.bound_nanos.saturating_add(nanos);
+        carried.age_nanos = carried.age_nanos.saturating_add(nanos);
+        if carried.left_nanos != u64::MAX {
+            carried.left_nanos = carried.left_nanos.saturating_sub(nanos);
+        }
+        self
+    }
+
     /// Remembers the token the reader showed.
     pub(crate) fn with_given(mut self, given: Option<SessionToken>) -> Self {
         self.given = given.map(Box::new);

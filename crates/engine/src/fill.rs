@@ -98,6 +98,12 @@ where
         let loaded = self.world.within(begun.plus(limit), work).await;
         drop(permit);
         let took = self.world.now().since(begun);
+        #[cfg(candor_sabotage)]
+        let begun = if crate::sabotage::is(crate::sabotage::Sabotage::MomentAfterFill) {
+            self.world.now()
+        } else {
+            begun
+        };
         let error = match loaded {
             Some(Ok(Ok(loaded))) => {
                 flight.view.filled(took);
@@ -124,6 +130,10 @@ where
         let logged = self.follower.has_log() && contract.proof == ProofKind::Log;
         let mut tags = loaded.tags;
         let untagged = logged && tags.is_empty();
+        #[cfg(candor_sabotage)]
+        if absent && crate::sabotage::is(crate::sabotage::Sabotage::AbsentUntagged) {
+            tags.clear();
+        }
         if !logged {
             tags.push(Tag::of_hash(hash(fill.key)));
         }
@@ -151,6 +161,8 @@ where
             Some(NotKept::Invalidated)
         } else {
             match sight.filter(|sight| sight.epoch == epoch) {
+                #[cfg(candor_sabotage)]
+                _ if crate::sabotage::is(crate::sabotage::Sabotage::JudgeAtInstall) => None,
                 None => Some(NotKept::Void),
                 Some(sight) => match self.judge_fill(&sight, &entry) {
                     Verdict::Current { .. } => None,

@@ -117,8 +117,9 @@ struct Shared {
     ledger: Ledger,
     known: KnownLogs,
     state: Mutex<State>,
-    /// Counts changes of the ledger; waiters look again.
-    advanced: watch::Sender<u64>,
+    /// The ledger changed; waiters look again. Not a `watch`, which wakes in an order that it draws by itself: several may
+    /// wait in one task, and a seeded world must be able to repeat it.
+    advanced: Notify,
     status: watch::Sender<FeedStatus>,
     wanted: Notify,
     /// How often the source was asked for its position.
@@ -220,7 +221,7 @@ impl Follower {
             ledger: Ledger::new(options.ledger),
             known,
             state: Mutex::default(),
-            advanced: watch::Sender::new(0),
+            advanced: Notify::new(),
             status: watch::Sender::new(status),
             wanted: Notify::new(),
             fences: AtomicU64::new(0),
@@ -396,9 +397,9 @@ impl Shared {
     /// Waits until the watermark has reached this fence, or a later one where it never will.
     async fn prove_from(&self, mut fence: Fence, extent: Extent) -> Result<Position, String> {
         loop {
-            let mut advanced = self.advanced.subscribe();
             loop {
-                advanced.borrow_and_update();
+                // Told of everything from here on, whether or not it is polled by then.
+                let advanced = self.advanced.notified();
                 if self.ledger.prove(fence.asked_at, fence.position) {
                     return Ok(fence.position);
                 }
@@ -410,12 +411,12 @@ impl Shared {
                 let another = self.ledger.sight().is_some_and(|sight| sight.epoch != fence.position.epoch);
                 if another {
                     let moment = self.world.now().plus(EPOCH_PATIENCE);
-                    let _ = self.world.within(moment, advanced.changed()).await;
+                    let _ = self.world.within(moment, advanced).await;
                     if !self.ledger.prove(fence.asked_at, fence.position) {
                         break;
                     }
-                } else if advanced.changed().await.is_err() {
-                    return Err("this instance is shutting down".to_owned());
+                } else {
+                    advanced.await;
                 }
             }
             fence = self.fence(extent).await.map_err(|error| error.message)?;
@@ -472,6 +473,8 @@ impl Shared {
                 Some(answer) => answer.map(|position| Fence { asked_at, position }),
                 None => Err(SourceError::slow("the source did not tell its position in time")),
             };
+            #[cfg(candor_sabotage)]
+            let (waiting, answer) = self.sabotaged(waiting, answer);
             match &answer {
                 Ok(fence) => {
                     let mut state = self.state.lock();
@@ -491,6 +494,21 @@ impl Shared {
         }
     }
 
+    /// Who joined after the question was asked, and a moment noted after it.
+    #[cfg(candor_sabotage)]
+    fn sabotaged(
+        &self,
+        mut waiting: Vec<Waiter>,
+        answer: Result<Fence, SourceError>,
+    ) -> (Vec<Waiter>, Result<Fence, SourceError>) {
+        use crate::sabotage::{Sabotage, is};
+        if is(Sabotage::JoinAnyFence) {
+            waiting.append(&mut self.state.lock().waiting);
+        }
+        let late = is(Sabotage::MomentAfterFence).then(|| self.world.now());
+        (waiting, answer.map(|fence| Fence { asked_at: late.unwrap_or(fence.asked_at), ..fence }))
+    }
+
     async fn take_records(&self) {
         let Some(log) = &self.log else { return };
         let mut closing = self.closing.subscribe();
@@ -502,7 +520,7 @@ impl Shared {
             };
             tracing::warn!(error = %ended, "the log cannot be followed; trying again");
             self.set_status(FeedStatus::Down(ended.message));
-            self.advanced.send_modify(|count| *count += 1);
+            self.advanced.notify_waiters();
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => return,
@@ -543,13 +561,14 @@ impl Shared {
         }
         self.note(record);
         self.prove_latest();
-        self.advanced.send_modify(|count| *count += 1);
+        self.advanced.notify_waiters();
     }
 
     fn prove_latest(&self) {
         let mut state = self.state.lock();
         // A later fence may lie lower: it covers less. It proves what the earlier one would have.
-        let proven = state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
+        let proven =
+            state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
         if let Some(latest) = proven {
             state.unproven.drain(..=latest);
         }

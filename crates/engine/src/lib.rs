@@ -80,8 +80,6 @@ mod load;
 mod many;
 mod read;
 mod reading;
-#[cfg(candor_sabotage)]
-pub mod sabotage;
 pub mod seams;
 pub mod stats;
 pub mod testing;
@@ -92,6 +90,8 @@ pub use answer::{Answer, Any, Bounded, Consistency, Declared, Demanded, Route, S
 pub use builder::CacheBuilder;
 pub use cache::{At, Cache};
 pub use candor_core as core;
+#[cfg(candor_sabotage)]
+pub use candor_core::sabotage;
 pub use candor_core::{
     Contract, Degraded, Demand, Level, Moment, OnFeedDown, OnSourceDown, Origin, Position, ProofKind,
     Receipt, Refresh, SessionToken, Stamp, Tag, TokenSecret,

@@ -200,7 +200,7 @@ where
         for (index, key) in keys.iter().enumerate() {
             let entry = self.shared.tier.get(key).filter(|entry| {
                 !entry.is_expired(now)
-                    && entry.upper() <= sight.watermark
+                    && is_within(entry.upper(), sight.watermark)
                     && matches!(ledger.judge_at(&sight, entry, sight.watermark), Verdict::Current { .. })
             });
             match entry {
@@ -265,4 +265,13 @@ where
         self.view.figures().answer(&carried);
         Answer::new(piece.entry.into_value(), carried)
     }
+}
+
+/// Whether an entry reflects nothing beyond the snapshot's position.
+fn is_within(upper: u64, watermark: u64) -> bool {
+    #[cfg(candor_sabotage)]
+    if crate::sabotage::is(crate::sabotage::Sabotage::SnapshotUpper) {
+        return true;
+    }
+    upper <= watermark
 }

@@ -30,6 +30,7 @@
 mod boarding;
 mod outage;
 mod together;
+mod waited;
 pub(crate) mod weigh;
 
 use crate::answer::{Answer, Carried, Consistency};
@@ -244,6 +245,10 @@ where
                 }
                 self.as_of(&entry, &sight)
             }
+            #[cfg(candor_sabotage)]
+            Verdict::Outdated(_) if crate::sabotage::is(crate::sabotage::Sabotage::OutdatedMoment) => {
+                self.as_of(&entry, &sight)
+            }
             Verdict::Outdated(outdated) if self.logged() => {
                 outdated.proven_before.map_or(entry.filled_at(), |before| before.max(entry.filled_at()))
             }
@@ -300,9 +305,13 @@ where
         if let Some(token) = need.token {
             // A fill that began after the token was given reflects what the token stands for. Of one that was joined,
             // only what its stamp is certain of counts: below its upper position lie changes that it does not see.
-            let afresh = filled_at >= need.begun;
+            let (afresh, certain) = (filled_at >= need.begun, landed.certain());
+            #[cfg(candor_sabotage)]
+            let joins_any = crate::sabotage::is(crate::sabotage::Sabotage::JoinedFlightToken);
+            #[cfg(candor_sabotage)]
+            let certain = if joins_any { landed.upper } else { certain };
             match landed.upper {
-                Some(upper) if landed.certain().is_some_and(|certain| certain.reaches(token)) || afresh => {
+                Some(upper) if certain.is_some_and(|certain| certain.reaches(token)) || afresh => {
                     self.check_token(need.token, upper)?;
                 }
                 None if afresh => {}
@@ -355,6 +364,10 @@ where
         let log = || follower.ledger().sight().map(|sight| sight.epoch.log);
         let mut own = log();
         loop {
+            #[cfg(candor_sabotage)]
+            if crate::sabotage::is(crate::sabotage::Sabotage::TokenOfUnknownLog) {
+                break;
+            }
             if token.positions().iter().any(|position| !follower.known().contains(position.epoch.log)) {
                 return Err(SessionError::UnknownLog.into());
             }

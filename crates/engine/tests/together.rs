@@ -4,7 +4,8 @@ use crate::Bench;
 use candor::core::port::{BoxFuture, Fault};
 use candor::testing::MemorySource;
 use candor::{
-    Any, Contract, Limits, LoadError, LoadMany, ManyLoaded, Origin, ReadError, Session, SessionToken, Strong,
+    Any, Bounded, Contract, Limits, LoadError, LoadMany, ManyLoaded, Origin, ReadError, Session,
+    SessionToken, Strong,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -217,4 +218,45 @@ async fn a_source_that_is_down_fails_all_at_once_and_a_contract_may_allow_old_an
     assert_eq!(loader.loads(), [vec![1, 2]], "down is down for all; nothing is halved");
     let failed = bench.cache.read_many(&[1, 2], Strong, loader.clone()).await.unwrap_err();
     assert!(matches!((failed.at, &failed.error), (0, ReadError::Load(_))), "{failed}");
+}
+
+#[tokio::test]
+async fn an_answer_that_waited_for_another_key_is_as_old_as_it_is_when_given() {
+    let bench = filled(1..=2);
+    bench.settle().await;
+    bench.cache.at(Any).get(&1, bench.source.reader()).await.unwrap();
+    let (loader, gate) = Counting::gated(&bench, None);
+    let waits = |level| {
+        let (cache, asked) = (bench.cache.clone(), loader.clone());
+        tokio::spawn(async move { cache.read_many(&[1, 2], candor::Demanded(level), asked).await })
+    };
+    let read = waits(candor::Level::Any.into());
+    bench.settle().await;
+    bench.source.commit([(1, Some(11))]);
+    bench.clock.advance(Duration::from_secs(1));
+    gate.add_permits(1);
+    let answers = read.await.unwrap().unwrap();
+    let receipt = answers[0].receipt();
+    assert_eq!((answers[0].value(), receipt.origin), (Some(&10), Origin::L1));
+    assert!(receipt.bound >= Some(Duration::from_secs(1)), "superseded a second ago: {receipt:?}");
+    assert!(receipt.age >= Duration::from_secs(1), "{receipt:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_waited_for_longer_than_its_bound_is_read_again() {
+    let bench = filled(1..=2);
+    bench.settle().await;
+    bench.cache.at(Any).get(&1, bench.source.reader()).await.unwrap();
+    let (loader, gate) = Counting::gated(&bench, None);
+    let (cache, asked) = (bench.cache.clone(), loader.clone());
+    let bounded = Bounded(Duration::from_millis(100));
+    let read = tokio::spawn(async move { cache.read_many(&[1, 2], bounded, asked).await });
+    bench.settle().await;
+    bench.source.commit([(1, Some(11))]);
+    bench.clock.advance(Duration::from_secs(1));
+    // The load began too long ago itself, so every key is asked for once more.
+    gate.add_permits(8);
+    let answers = read.await.unwrap().unwrap();
+    assert_eq!(answers[0].value(), Some(&11), "{:?}", answers[0].receipt());
+    assert!(answers.iter().all(|answer| answer.receipt().bound <= Some(Duration::from_millis(100))));
 }

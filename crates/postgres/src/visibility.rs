@@ -13,17 +13,20 @@
 //! such list until it commits, and so it holds nothing up.
 //!
 //! Commits logged before the first position followed were never decoded. Those that may not have been visible when the
-//! stream began are *unsettled*: they stand in the list at the first position itself, so that a snapshot which does not
-//! see them is certain of nothing. The decision behind it: `docs/decisions/0015`.
+//! stream began are *unsettled*: where they were logged is not known, so they stand in the list at the very beginning of
+//! the log, and a snapshot which does not see them is certain of nothing. The decision behind it: `docs/decisions/0015`.
 
-use crate::fill::Visible;
+use super::fill::Visible;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage;
 use candor_core::{LogId, Snapshot, Xid};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
 
+// Spelled out, because the simulation compiles this file, too.
+#[path = "visibility/shown.rs"]
 mod shown;
 
 pub(crate) use shown::Era;
@@ -31,9 +34,6 @@ pub(crate) use shown::Era;
 /// Commits kept one by one while they are not known to be visible: more than a minute of a thousand commits a second
 /// that wait for a synchronous standby.
 const COMMITS_MAX: usize = 1 << 16;
-
-/// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
-const DECODING: Duration = Duration::from_millis(2);
 
 /// What the log task decoded lately, and what fills saw of it.
 #[derive(Debug, Default)]
@@ -105,10 +105,13 @@ impl Visibility {
         state.settled = state.tick();
         state.log = Some(log);
         state.watermark = state.watermark.max(from);
+        let nowhere = 0;
+        #[cfg(candor_sabotage)]
+        let nowhere = if sabotage::is(sabotage::Sabotage::UnsettledAtBeginning) { from } else { nowhere };
         for xid in unsettled {
             // One that was decoded meanwhile was logged after the first position.
             if !state.commits.iter().any(|commit| is_same(commit.xid, xid)) {
-                state.commits.push_front(Commit { end: from, xid, seen_at: None });
+                state.commits.push_front(Commit { end: nowhere, xid, seen_at: None });
             }
         }
     }
@@ -136,23 +139,20 @@ impl Visibility {
     }
 
     /// A position at or above everything that `snapshot` shows, and no further than needed as far as is known. `at` is one
-    /// such position, read by the statement that took the snapshot. What is visible is decoded within a moment, so it is
-    /// given that.
+    /// such position, read by the statement that took the snapshot. What is visible is decoded within a moment; whoever
+    /// asks gives it that, and takes `at` if it is not enough.
     pub(crate) async fn shown(&self, era: Era, snapshot: &Visible, at: u64) -> u64 {
-        let known = async {
-            loop {
-                let decoded = self.decoded.notified();
-                let told = self.state.lock().watermark;
-                if let Some(position) = self.shown.lock().position(era, snapshot, at, told) {
-                    return position;
-                }
-                if told >= at {
-                    return at;
-                }
-                decoded.await;
+        loop {
+            let decoded = self.decoded.notified();
+            let told = self.state.lock().watermark;
+            if let Some(position) = self.shown.lock().position(era, snapshot, at, told) {
+                return position;
             }
-        };
-        tokio::time::timeout(DECODING, known).await.unwrap_or(at)
+            if told >= at {
+                return at;
+            }
+            decoded.await;
+        }
     }
 
     /// Whether everything up to `at` of this log was decoded already.
@@ -171,6 +171,8 @@ impl State {
     /// Forgets what every snapshot still under way sees, as far as nothing unseen stands before it.
     fn prune(&mut self) {
         let oldest = self.under_way.keys().next().copied().unwrap_or(u64::MAX);
+        #[cfg(candor_sabotage)]
+        let oldest = if sabotage::is(sabotage::Sabotage::ForgetUnderWay) { u64::MAX } else { oldest };
         let is_known = |commit: &Commit| commit.seen_at.is_some_and(|seen| seen < oldest);
         while self.commits.front().is_some_and(is_known) {
             self.commits.pop_front();
@@ -316,7 +318,11 @@ mod tests {
     fn what_was_logged_before_the_beginning_and_may_be_invisible_leaves_nothing_certain() {
         let visibility = followed(100, &[5]);
         visibility.progressed(200);
-        assert_eq!(visibility.begin().certain(LOG, &snapshot(5, 9, &[5])), Some(99), "below the horizon");
+        assert_eq!(
+            visibility.begin().certain(LOG, &snapshot(5, 9, &[5])),
+            Some(0),
+            "it may be logged anywhere"
+        );
         assert_eq!(visibility.begin().certain(LOG, &snapshot(9, 9, &[])), Some(200));
     }
 

@@ -32,7 +32,7 @@ impl History {
     }
 
     /// How many commits changed the key.
-    pub(crate) fn changes_of(&self, key: u32) -> usize {
+    pub fn changes_of(&self, key: u32) -> usize {
         self.keys.lock().get(&key).map_or(0, Vec::len)
     }
 

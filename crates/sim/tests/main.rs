@@ -5,9 +5,13 @@
 
 #![expect(clippy::print_stdout, reason = "the audit shows its figures to whoever runs it with --nocapture")]
 
+mod seeded;
+mod sqlite;
+
 use candor_sim::auditor::{Audit, Broken};
 use candor_sim::readers::{Size, run};
-use candor_sim::{LoadFault, MemoryWorld, SqliteWorld};
+use candor_sim::{LoadFault, MemoryWorld};
+use sqlite::SqliteWorld;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,5 +96,8 @@ mod sabotaged {
         for audit in [in_memory(50_000, LoadFault::None).await, on_sqlite(50_000, LoadFault::None).await] {
             assert!(audit.broken.contains_key(&Broken::Strong), "{audit}");
         }
+        set(Sabotage::Nothing);
+        let searched = tokio::task::spawn_blocking(seeded::every_defence_that_is_taken_out_is_missed).await;
+        searched.expect("every defence is missed in the seeded world, too");
     }
 }

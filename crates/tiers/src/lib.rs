@@ -25,7 +25,7 @@ pub trait Tier<K, V>: Send + Sync {
     /// Keeps the entry, unless a better one (of the same generation, filled later) is there.
     fn put(&self, key: K, entry: Entry<V>);
 
-    /// Notes that the entry which was filled at the same upper position is now proven further.
+    /// Notes that this entry, if it is still the one that is kept, is now proven further.
     fn prove(&self, key: &K, entry: &Entry<V>);
 
     /// Drops the entry. Returns whether there was one.

@@ -67,7 +67,7 @@ where
         // Looked at first: `entry` on a missing key would leave a placeholder for a moment.
         if self.entries.contains_key(key) {
             self.entries.entry(key, None, |_, known: &mut Entry<V>| {
-                if known.upper() == entry.upper() && known.filled_at() == entry.filled_at() {
+                if known.is_same_fill(entry) {
                     known.set_proven(entry.proven());
                 }
                 EntryAction::Retain(())
@@ -132,7 +132,7 @@ impl<K, V> Lifecycle<K, Entry<V>> for CountEvictions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candor_core::{EntryParts, Epoch, LogId, Moment, Position, Stamp, Tag};
+    use candor_core::{EntryParts, Epoch, LogId, Moment, Position, Snapshot, Stamp, Tag};
     use std::time::Duration;
 
     fn entry(value: &str, at: u64) -> Entry<Arc<str>> {
@@ -172,6 +172,29 @@ mod tests {
         assert_eq!(memory.get(&1).unwrap().proven(), 60);
         memory.prove(&2, &seen);
         assert!(memory.get(&2).is_none());
+    }
+
+    #[test]
+    fn a_proof_is_not_remembered_for_another_fill_of_the_same_moment_and_position() {
+        let fill = |value: &str, xmax: u64| {
+            let upper = Position { epoch: Epoch { log: LogId(1), era: 0 }, at: 10 };
+            let snapshot = Snapshot { upper, certain: 5, xmin: 7, xmax, in_progress: Box::default() };
+            Entry::new(EntryParts {
+                value: Some(Arc::<str>::from(value)),
+                filled_at: Moment::from_nanos(1),
+                stamp: Stamp::Snapshot(Arc::new(snapshot)),
+                tags: vec![Tag(1)],
+                generation: 2,
+                ttl: Duration::from_secs(1),
+            })
+        };
+        let memory = memory(1 << 20);
+        memory.put(1, fill("sees 7", 8));
+        let mut seen = memory.get(&1).unwrap();
+        seen.set_proven(50);
+        memory.put(1, fill("does not see 7", 7));
+        memory.prove(&1, &seen);
+        assert_eq!(memory.get(&1).unwrap().proven(), 5, "proven by what another fill saw");
     }
 
     #[test]

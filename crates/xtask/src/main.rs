@@ -15,6 +15,7 @@ mod check;
 mod fuzz;
 mod model;
 mod sabotage;
+mod sim;
 mod soak;
 mod stage;
 mod test;
@@ -30,6 +31,8 @@ cargo x <command>
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
+  sim [args]            histories of real engines over a modelled source, each answer audited: --seconds n or --hours n,
+                        --seed s, --replay s, --plan line; --power takes each defence out in turn, n seconds for each
   soak [args]           writers and faults on a real PostgreSQL, every answer judged; --minutes n (20), --seed n, --json
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   scoreboard [args]     the usual ways to cache beside Candor, on real servers, healthy and under faults
@@ -39,7 +42,11 @@ cargo x <command>
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(ended) = sim::as_wrapper(&arguments) {
+        return ended;
+    }
+    let mut arguments = arguments.into_iter();
     let command = arguments.next();
     let rest: Vec<String> = arguments.collect();
     match (command.as_deref(), rest.as_slice()) {
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
+        (Some("sim"), arguments) => sim::run(arguments),
         (Some("soak"), arguments) => soak::run(arguments),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),

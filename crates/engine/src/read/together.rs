@@ -10,6 +10,8 @@
 //!                                          └─ ours: one turn, one load, each lands by itself ──┘
 //! ```
 //!
+//! All are given when the last one is there, and say how old they are by then ([`mod@waited`](super::waited)).
+//!
 //! A flight in a batch is a flight like any other: whoever reads its key may join it. So one key must not spoil another's:
 //! a batch that the source refuses for what it is (`Contract`: a key with too many rows, an answer too large together)
 //! is halved until what is refused stands alone.
@@ -51,11 +53,11 @@ struct Seat<K, V> {
 }
 
 /// What all keys of one call have in common.
-struct Call<'a, K, V> {
-    demand: &'a Demand,
-    begun: Moment,
+pub(super) struct Call<'a, K, V> {
+    pub(super) demand: &'a Demand,
+    pub(super) begun: Moment,
     deadline: Moment,
-    one: Arc<dyn Load<K, V>>,
+    pub(super) one: Arc<dyn Load<K, V>>,
 }
 
 /// A loader of several keys, asked for one.
@@ -96,14 +98,18 @@ where
             let read = self.read_seated(key, seat, &call);
             async move {
                 match hit {
-                    Some(hit) => Ok(hit),
-                    None => read.await.map(Answer::at).map_err(|error| ManyError { at, error }),
+                    Some(hit) => Ok((hit, begun)),
+                    None => {
+                        let answer = read.await.map_err(|error| ManyError { at, error })?;
+                        Ok((answer.at(), self.shared.world.now()))
+                    }
                 }
             }
         });
         let reads: Vec<_> = reads.collect();
         // What has no seat may still have to load by itself, and no call may fill the queue that all share.
-        stream::iter(reads).buffered(self.shared.limiter.in_flight()).try_collect().await
+        let made = stream::iter(reads).buffered(self.shared.limiter.in_flight()).try_collect().await?;
+        self.give_together(keys, made, &call).await
     }
 
     /// A seat for each of these keys that has to be loaded as far as memory and one fence tell; `None` for the others, and

@@ -26,7 +26,10 @@ use candor_core::Position;
 use candor_core::port::SourceError;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
+const DECODING: Duration = Duration::from_millis(2);
 /// After so many glances in a row that were not enough, the whole question is asked at once, until it finds a snapshot
 /// unchanged.
 const GLANCES_MAX: u32 = 2;
@@ -103,7 +106,10 @@ impl Log {
         let (standing, told) = self.asked().await?;
         let era = Era { log: standing.identity.log(), started_micros: told.started };
         let at = match Visible::parse(&told.snapshot) {
-            Ok(snapshot) => self.visibility.shown(era, &snapshot, told.at).await,
+            Ok(snapshot) => {
+                let known = self.visibility.shown(era, &snapshot, told.at);
+                tokio::time::timeout(DECODING, known).await.unwrap_or(told.at)
+            }
             Err(_) => told.at,
         };
         Ok(self.reach(&standing, at))

@@ -12,7 +12,9 @@
 //!
 //! Bounded: so many commits are remembered, and no more transactions than that are looked for.
 
-use crate::fill::Visible;
+use super::Visible;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage;
 use candor_core::{LogId, Xid};
 use std::collections::{HashMap, VecDeque};
 
@@ -64,6 +66,10 @@ impl Shown {
 
     /// What was decoded may not be all there was.
     pub(super) fn restart(&mut self) {
+        #[cfg(candor_sabotage)]
+        if sabotage::is(sabotage::Sabotage::ShownOfFormerLog) {
+            return;
+        }
         *self = Self::default();
     }
 
@@ -98,10 +104,16 @@ impl Shown {
         }
         let ran = base.snapshot.in_progress.iter().copied();
         let ended = ran.filter(|xid| *xid < snapshot.xmax).chain(begun);
-        ended.filter(|xid| snapshot.in_progress.binary_search(xid).is_err()).try_fold(base.at, |enough, xid| {
-            let end = self.ends.get(&(xid as u32))?;
-            Some(enough.max(*end))
-        })
+        ended.filter(|xid| snapshot.in_progress.binary_search(xid).is_err()).try_fold(
+            base.at,
+            |enough, xid| {
+                let end = self.ends.get(&(xid as u32));
+                #[cfg(candor_sabotage)]
+                let end = if sabotage::is(sabotage::Sabotage::ShownUnknown) { end.or(Some(&0)) } else { end };
+                let end = end?;
+                Some(enough.max(*end))
+            },
+        )
     }
 }
 
