@@ -24,6 +24,7 @@ pub mod receipt;
 pub mod record;
 pub mod rule;
 pub mod stamp;
+mod sync;
 pub mod tag;
 pub mod token;
 pub mod view;
