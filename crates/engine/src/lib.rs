@@ -73,6 +73,8 @@ mod error;
 mod fill;
 mod flight;
 mod follow;
+#[cfg(all(test, candor_interleavings))]
+mod interleavings;
 mod life;
 mod limit;
 mod load;
@@ -83,6 +85,7 @@ mod reading;
 pub mod sabotage;
 pub mod seams;
 pub mod stats;
+mod sync;
 pub mod testing;
 mod typed;
 mod view;
