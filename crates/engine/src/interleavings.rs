@@ -15,7 +15,7 @@ use candor_core::port::{BoxFuture, Feed, Log, SourceError};
 use std::sync::Arc;
 
 /// How many schedules of each test are tried, if `CANDOR_SCHEDULES` says nothing.
-const SCHEDULES: usize = 2_000;
+const SCHEDULES: usize = 20_000;
 
 /// Threads interrupted at these many places, in half of the schedules: most races need no more.
 const INTERRUPTIONS: usize = 3;

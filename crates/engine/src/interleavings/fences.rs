@@ -2,6 +2,7 @@
 //! everything that was visible when it began.
 
 use super::*;
+use crate::sync::Mutex;
 use crate::{Cache, FollowOptions, Follower, KnownLogs, LoadContext, Loaded, Session, Strong};
 use candor_core::Moment;
 
@@ -27,15 +28,27 @@ fn writer(source: &MemorySource<u64, u64>, times: usize) -> BoxFuture<'static, (
     })
 }
 
-/// A proof that was asked for covers what was there when it was asked for.
+/// A proof that was asked for covers what was there when it was asked for, and no moment is proven too late.
 fn proofs_cover_their_askers() {
     let source = MemorySource::<u64, u64>::new();
     let (world, clock) = world();
+    // Moments at which a position was visible already.
+    let visible_at = Arc::new(Mutex::new(Vec::new()));
+    let writer: BoxFuture<'static, ()> = {
+        let (source, world, visible_at) = (source.clone(), world.clone(), Arc::clone(&visible_at));
+        Box::pin(async move {
+            for _ in 0..3 {
+                let at = commit(&source);
+                visible_at.lock().push((world.now(), at));
+                meanwhile().await;
+            }
+        })
+    };
     let follower =
         Follower::follow(world.clone(), SlowLog::of(&source), FollowOptions::default(), KnownLogs::default());
     let asker = || -> BoxFuture<'static, ()> {
-        let (source, follower, world, _clock) =
-            (source.clone(), follower.clone(), world.clone(), clock.clone());
+        let (source, follower, world, _clock, visible_at) =
+            (source.clone(), follower.clone(), world.clone(), clock.clone(), Arc::clone(&visible_at));
         Box::pin(async move {
             for _ in 0..2 {
                 meanwhile().await;
@@ -47,10 +60,14 @@ fn proofs_cover_their_askers() {
                 let sight = follower.ledger().sight().unwrap_or_else(|| panic!("proven by an empty ledger"));
                 assert!(sight.watermark >= visible, "{visible} was visible before: {sight:?}");
                 assert!(sight.proven_until >= Some(asked), "asked at {asked:?}: {sight:?}");
+                for (moment, at) in visible_at.lock().iter() {
+                    let claimed = sight.proven_until >= Some(*moment);
+                    assert!(!claimed || sight.watermark >= *at, "{at} was visible at {moment:?}: {sight:?}");
+                }
             }
         })
     };
-    at_once(vec![writer(&source, 3), asker(), asker()]);
+    at_once(vec![writer, asker(), asker()]);
     follower.close();
 }
 

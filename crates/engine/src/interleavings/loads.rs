@@ -3,12 +3,15 @@
 
 use super::*;
 use crate::sync::{AtomicU64, Ordering};
-use crate::{Any, Cache, Limits, LoadContext, ReadError, Strong};
+use crate::{Bounded, Cache, Limits, LoadContext, Loaded, ReadError, Strong, Tag};
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
 const KEY: u64 = 1;
+const TAG: Tag = Tag(5);
+/// Served from memory, if it is current there. (`any` is served what is outdated, too.)
+const CURRENT: Bounded = Bounded(Duration::from_secs(3600));
 
 /// A source without a log: each look at it shows a higher number.
 #[derive(Clone, Default)]
@@ -21,15 +24,18 @@ impl Counter {
 
     fn loader(
         &self,
-    ) -> impl Fn(LoadContext<u64, u64>) -> BoxFuture<'static, Result<u64, String>> + Send + Sync + Clone + 'static
-    {
+    ) -> impl Fn(LoadContext<u64, u64>) -> BoxFuture<'static, Result<Loaded<u64>, String>>
+    + Send
+    + Sync
+    + Clone
+    + 'static {
         let counter = self.clone();
         move |_| {
             let counter = counter.clone();
             Box::pin(async move {
                 let value = counter.look();
                 meanwhile().await;
-                Ok(value)
+                Ok(Loaded::value(value).tagged(TAG))
             })
         }
     }
@@ -131,12 +137,12 @@ fn a_reader_that_goes_away_and_a_loader_that_panics_leave_no_load_behind() {
     check(loads_that_go_wrong);
 }
 
-fn invalidations() {
+fn invalidations(invalidate: fn(&Cache<u64, u64>)) {
     let (counter, cache) = (Counter::default(), cache());
     let reader = || -> BoxFuture<'static, ()> {
         let (counter, cache) = (counter.clone(), cache.clone());
         Box::pin(async move {
-            let _ = cache.at(Any).read(&KEY, counter.loader()).await;
+            let _ = cache.at(CURRENT).read(&KEY, counter.loader()).await;
         })
     };
     let invalidator: BoxFuture<'static, ()> = {
@@ -144,10 +150,10 @@ fn invalidations() {
         Box::pin(async move {
             // What is read from now on is new enough.
             let changed = counter.look();
-            cache.invalidate(&KEY);
+            invalidate(&cache);
             // A load that began before may still be joined; what is kept may not be older.
             cache.shared.flights.landed().await;
-            let answer = cache.at(Any).read(&KEY, counter.loader()).await;
+            let answer = cache.at(CURRENT).read(&KEY, counter.loader()).await;
             let answer = answer.unwrap_or_else(|error| panic!("nothing fails here: {error}"));
             assert!(answer.value() > Some(&changed), "invalidated at {changed}: {answer:?}");
         })
@@ -158,5 +164,6 @@ fn invalidations() {
 
 #[test]
 fn what_is_kept_after_an_invalidation_was_read_after_it() {
-    check(invalidations);
+    check(|| invalidations(|cache| cache.invalidate(&KEY)));
+    check(|| invalidations(|cache| cache.invalidate_tags(&[TAG])));
 }
