@@ -12,6 +12,7 @@
 mod bench;
 mod cargo;
 mod check;
+mod concurrency;
 mod fuzz;
 mod model;
 mod sabotage;
@@ -30,6 +31,8 @@ cargo x <command>
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
   sabotage              defences taken out on purpose: the audit must notice (part of test)
+  concurrency [args]    the ledger, memory, flights and followers with a checker as the scheduler (part of test);
+                        --schedules n (20000)
   soak [args]           writers and faults on a real PostgreSQL, every answer judged; --minutes n (20), --seed n, --json
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   scoreboard [args]     the usual ways to cache beside Candor, on real servers, healthy and under faults
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
+        (Some("concurrency"), arguments) => concurrency::run(arguments),
         (Some("soak"), arguments) => soak::run(arguments),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),
