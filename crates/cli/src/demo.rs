@@ -106,7 +106,7 @@ async fn compare(
     folder: &shop::Folder,
 ) -> Result<writer::Process, Trouble> {
     let sqlite = shop::open(folder, args.products).await?;
-    let world = candor::World::exact();
+    let world = candor::World::system();
     let truth = Arc::new(Truth::new(args.products));
     let contenders = contenders::all(&sqlite, &world, args.products).await?;
     let writer = writer::Process::start(&folder.database(), args, Arc::clone(&truth), &contenders)?;

@@ -72,10 +72,11 @@ impl<V> Entry<V> {
         let generation = truncate(parts.generation);
         let lifetime = Lifetime::of(parts.ttl);
         let (upper, proven) = (parts.stamp.upper().at, parts.stamp.certain());
-        let basis = match (&parts.stamp, parts.tags.as_slice()) {
+        let stamp = parts.stamp.simplified();
+        let basis = match (&stamp, parts.tags.as_slice()) {
             (Stamp::Sequence(_), [tag]) => Basis::Plain { generation, lifetime, tag: *tag },
             _ => {
-                let rich = Rich { stamp: parts.stamp, tags: parts.tags.into_boxed_slice() };
+                let rich = Rich { stamp, tags: parts.tags.into_boxed_slice() };
                 Basis::Rich { generation, lifetime, rich: Arc::new(rich) }
             }
         };

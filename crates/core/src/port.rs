@@ -26,6 +26,13 @@ pub trait Log: Send + Sync + 'static {
     /// Asks the source for its position now.
     fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>>;
 
+    /// The same for whoever needs no more than what is visible now: a position at or above every transaction that was
+    /// visible when this was called, but not necessarily one that a position somebody has noted reaches. Never above what
+    /// [`Log::fence`] would return.
+    fn fence_visible(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+        self.fence()
+    }
+
     /// Begins to follow the log, from now. The first record opens an epoch.
     fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>>;
 }

@@ -59,6 +59,18 @@ impl Stamp {
         }
     }
 
+    /// The same stamp without what can no longer matter. Of a snapshot that is certain up to its upper position every
+    /// change at or below that is visible, and none above: it is a sequence. So its transactions are of no interest any
+    /// more, and need not be kept for as long as the entry lives.
+    pub(crate) fn simplified(self) -> Self {
+        match self {
+            Self::Snapshot(snapshot) if snapshot.certain >= snapshot.upper.at => {
+                Self::Sequence(snapshot.upper)
+            }
+            other => other,
+        }
+    }
+
     /// Whether a committed transaction `xid`, logged at `at`, is visible in this stamp.
     pub fn sees(&self, at: u64, xid: Xid) -> bool {
         match self {
@@ -131,6 +143,15 @@ mod tests {
             (base + 1_000_000, false),
         ] {
             assert_eq!(snapshot.sees(logged(full)), visible, "xid {full}");
+        }
+    }
+
+    #[test]
+    fn only_a_snapshot_that_is_certain_up_to_its_upper_position_is_a_sequence() {
+        let of = |certain| Stamp::Snapshot(Arc::new(Snapshot { certain, ..snapshot(10, 15, &[10]) }));
+        assert_eq!(of(99).simplified(), of(99), "transaction 10 may stand at 100 and is not visible");
+        for certain in [100, 130] {
+            assert_eq!(of(certain).simplified(), Stamp::Sequence(of(certain).upper()), "{certain}");
         }
     }
 

@@ -33,8 +33,6 @@ pub(crate) struct Shared<K, V> {
     pub(crate) follower: Follower,
     pub(crate) flights: Flights<K, V>,
     pub(crate) limiter: Arc<Limiter>,
-    /// How far a coarse moment may lie back, in nanoseconds.
-    pub(crate) coarse_lag: u64,
     /// Counts invalidations by applications, for loads that are not flights.
     pub(crate) invalidations: AtomicU64,
     notes: Notes,
@@ -49,7 +47,6 @@ where
     pub(crate) fn new(world: World, tier: Arc<Memory<K, V>>, follower: Follower, limits: Limits) -> Self {
         Self {
             limiter: Limiter::new(limits, world.clone()),
-            coarse_lag: u64::try_from(world.clock().coarse_lag().as_nanos()).unwrap_or(u64::MAX),
             world,
             tier,
             follower,

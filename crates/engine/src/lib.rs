@@ -59,7 +59,8 @@
 //! * **Errors rather than stale answers** when the source is down: whoever prefers stale answers writes it down.
 //! * **Five seconds for a read**: longer than a slow query, shorter than a user's patience.
 //! * **64 loads at once, 1,024 waiting for half a second**: more than most databases like, and still a limit.
-//! * **A coarse clock** ([`World::system`]): a fifth of the price of an exact one; bounds grow by its lag.
+//! * **A clock that does not lag** ([`World::system`]): the kernel's coarse one is cheaper by 13 ns, and its ticks may be
+//!   late, which would make a bound too small.
 //!
 //! # Where to look
 //!

@@ -184,7 +184,7 @@ where
             let wanted: Vec<K> = missing.iter().map(|index| keys[*index].clone()).collect();
             self.load_batch(&wanted, deadline, loader).await?;
         }
-        let Ok(position) = self.shared.follower.prove(deadline).await else { return Ok(None) };
+        let Ok(position) = self.shared.follower.prove_logged(deadline).await else { return Ok(None) };
         self.check_token(need.token, position)?;
         Ok(self.pieces(keys, need, &missing).ok())
     }

@@ -65,7 +65,7 @@ where
     #[inline]
     pub(crate) fn hit<L>(&self, key: &K, level: Level) -> Option<Answer<V, L>> {
         // In whole nanoseconds throughout: a `Duration` divides each time it is made or added.
-        let now = self.shared.world.clock().coarse();
+        let now = self.shared.world.now();
         let ledger = self.shared.follower.ledger();
         let sight = ledger.sight()?;
         let entry = self.shared.tier.get(key)?;
@@ -79,7 +79,7 @@ where
             return None;
         }
         let logged = self.logged();
-        let bound = now.nanos_since(self.as_of(&entry, &sight)).saturating_add(self.shared.coarse_lag);
+        let bound = now.nanos_since(self.as_of(&entry, &sight));
         match level {
             Level::Bounded(limit) if u128::from(bound) > limit.as_nanos() => return None,
             Level::Strong | Level::Session => return None,
@@ -156,9 +156,12 @@ where
         let deadline = begun.plus(contract.timeout);
         let given = demand.token;
         let need = self.need(demand.level, given.as_ref(), begun)?;
-        let mut trouble = match self.shared.follower.status() {
-            FeedStatus::Down(why) if self.logged() => Some(why),
-            _ => None,
+        let mut trouble = match self.logged() && self.shared.follower.is_down() {
+            true => match self.shared.follower.status() {
+                FeedStatus::Down(why) => Some(why),
+                _ => None,
+            },
+            false => None,
         };
         for _ in 0..ATTEMPTS {
             let now = self.shared.world.now();
@@ -186,7 +189,7 @@ where
                 }
                 (Step::Fence(event), _) => {
                     self.view.figures().event(event);
-                    match self.shared.follower.prove(deadline).await {
+                    match self.prove(&need, deadline).await {
                         Ok(position) => self.check_token(need.token, position)?,
                         Err(why) => trouble = Some(why),
                     }
@@ -194,7 +197,8 @@ where
                 (Step::Fill(event), look) => {
                     self.missed(key, event, look.as_ref());
                     let not_before = need.floor(now);
-                    match self.fly(key, not_before, deadline, &loader).await {
+                    // In a box: every strong read would carry its weight, and a load costs a thousand times more.
+                    match Box::pin(self.fly(key, not_before, deadline, &loader)).await {
                         Ok((landed, origin)) => {
                             if let Some(answer) = self.answer_from_flight(landed, origin, event, &need)? {
                                 return Ok(answer.with_given(given));
@@ -215,7 +219,12 @@ where
         let ledger = self.shared.follower.ledger();
         let sight = ledger.sight()?;
         let mut entry = self.shared.tier.get(key)?;
-        let verdict = ledger.judge(&sight, &entry);
+        let untouched = ledger.is_untouched(&sight, &entry);
+        let verdict = if untouched {
+            Verdict::Current { proven: entry.proven().max(sight.watermark) }
+        } else {
+            ledger.judge_at(&sight, &entry, u64::MAX)
+        };
         #[cfg(candor_sabotage)]
         let verdict = if crate::sabotage::is(crate::sabotage::Sabotage::JudgeAlwaysCurrent) {
             Verdict::Current { proven: sight.watermark }
@@ -224,9 +233,14 @@ where
         };
         let as_of = match verdict {
             Verdict::Current { proven } => {
+                // Where nothing was touched the next read finds that as fast, and strong reads ask all the time; so the
+                // tier is told now and then. What the histories had to be asked about it is told at once.
+                let is_news = !untouched || entry.proven() < self.shared.follower.lately();
                 if proven > entry.proven() {
                     entry.set_proven(proven);
-                    self.shared.tier.prove(key, &entry);
+                    if is_news {
+                        self.shared.tier.prove(key, &entry);
+                    }
                 }
                 self.as_of(&entry, &sight)
             }
@@ -355,6 +369,14 @@ where
         match own.filter(|_| self.logged()) {
             Some(own) => Ok(Need { level, begun, token: token.position(own), afresh: false }),
             None => Ok(Need { level, begun, token: None, afresh: true }),
+        }
+    }
+
+    /// Waits until everything visible now is in the ledger, and for the token's position, which has to be reached as one.
+    pub(crate) async fn prove(&self, need: &Need, deadline: Moment) -> Result<Position, String> {
+        match need.token {
+            None => self.shared.follower.prove(deadline).await,
+            Some(_) => self.shared.follower.prove_logged(deadline).await,
         }
     }
 

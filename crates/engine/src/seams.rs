@@ -8,22 +8,12 @@ use candor_core::Moment;
 use candor_core::port::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// This instance's monotonic clock.
 pub trait Clock: Send + Sync + 'static {
-    /// The moment.
+    /// The moment. It must not lag, not even by a tick: a bound is the difference of two moments, and a late one makes
+    /// it too small.
     fn now(&self) -> Moment;
-
-    /// A cheap earlier moment: not after [`Clock::now`], and not before it by more than [`Clock::coarse_lag`].
-    fn coarse(&self) -> Moment {
-        self.now()
-    }
-
-    /// How far [`Clock::coarse`] may lie back. Added to every bound that was computed with it.
-    fn coarse_lag(&self) -> Duration {
-        Duration::ZERO
-    }
 
     /// Ready at that moment or soon after.
     fn sleep_until(&self, at: Moment) -> BoxFuture<'static, ()>;
@@ -56,19 +46,8 @@ impl World {
     }
 
     /// The real one: the system's monotonic clock, a randomly seeded generator and the current Tokio runtime.
-    ///
-    /// Its coarse clock is the kernel's, which costs a fifth of an exact one and lags by up to one tick (1 to 10 ms);
-    /// bounds of in-memory hits grow by as much. Two things it cannot know: on a virtual machine whose processor is
-    /// taken away a tick may come late, and while a machine is suspended this clock stands still, so that until the
-    /// first fence after waking up a bound may be short by as much. Use [`World::exact`] where that matters; the
-    /// service does.
     pub fn system() -> Self {
-        Self::new(SystemClock::coarse(), SplitMix::seeded_by_system(), TokioSpawn)
-    }
-
-    /// Like [`World::system`] with a clock that counts suspended time and never lags, at some 15 ns more per hit.
-    pub fn exact() -> Self {
-        Self::new(SystemClock::exact(), SplitMix::seeded_by_system(), TokioSpawn)
+        Self::new(SystemClock::default(), SplitMix::seeded_by_system(), TokioSpawn)
     }
 
     /// The moment.
@@ -112,76 +91,38 @@ impl World {
     }
 }
 
-/// The kernel's monotonic clock.
+/// The system's monotonic clock: on Linux the one that counts suspended time, elsewhere that of the standard library.
+///
+/// The kernel's coarse clock would cost a quarter of it in a hit, and lags by a tick that may itself be late by any time.
 #[derive(Debug)]
 pub struct SystemClock {
-    kind: ClockKind,
-    lag: Duration,
-}
-
-#[derive(Debug)]
-enum ClockKind {
-    #[cfg(target_os = "linux")]
-    Linux { now: rustix::time::ClockId, coarse: rustix::time::ClockId },
     #[cfg(not(target_os = "linux"))]
-    Portable { start: std::time::Instant },
+    start: std::time::Instant,
 }
 
-impl SystemClock {
-    /// Hits are timed by the kernel's tick.
-    pub fn coarse() -> Self {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::time::{ClockId, clock_getres};
-            let lag = duration_of(clock_getres(ClockId::MonotonicCoarse));
-            Self { kind: ClockKind::Linux { now: ClockId::Monotonic, coarse: ClockId::MonotonicCoarse }, lag }
-        }
-        #[cfg(not(target_os = "linux"))]
-        Self::exact()
-    }
-
-    /// Every read of the clock is exact and counts suspended time where the kernel can.
-    pub fn exact() -> Self {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::time::ClockId;
-            Self {
-                kind: ClockKind::Linux { now: ClockId::Boottime, coarse: ClockId::Boottime },
-                lag: Duration::ZERO,
-            }
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
+#[expect(clippy::derivable_impls, reason = "outside Linux it begins to count now")]
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self {
+            #[cfg(not(target_os = "linux"))]
             #[expect(clippy::disallowed_methods, reason = "this is the one home of ambient time")]
-            let start = std::time::Instant::now();
-            Self { kind: ClockKind::Portable { start }, lag: Duration::ZERO }
+            start: std::time::Instant::now(),
         }
     }
 }
 
 impl Clock for SystemClock {
+    #[cfg(target_os = "linux")]
     #[inline]
     fn now(&self) -> Moment {
-        match self.kind {
-            #[cfg(target_os = "linux")]
-            ClockKind::Linux { now, .. } => read(now),
-            #[cfg(not(target_os = "linux"))]
-            ClockKind::Portable { start } => Moment::from_nanos(start.elapsed().as_nanos() as u64),
-        }
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Moment::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
+    #[cfg(not(target_os = "linux"))]
     #[inline]
-    fn coarse(&self) -> Moment {
-        match self.kind {
-            #[cfg(target_os = "linux")]
-            ClockKind::Linux { coarse, .. } => read(coarse),
-            #[cfg(not(target_os = "linux"))]
-            ClockKind::Portable { .. } => self.now(),
-        }
-    }
-
-    fn coarse_lag(&self) -> Duration {
-        self.lag
+    fn now(&self) -> Moment {
+        Moment::from_nanos(self.start.elapsed().as_nanos() as u64)
     }
 
     fn sleep_until(&self, at: Moment) -> BoxFuture<'static, ()> {
@@ -189,18 +130,6 @@ impl Clock for SystemClock {
         #[expect(clippy::disallowed_methods, reason = "this is the one home of ambient time")]
         Box::pin(async move { tokio::time::sleep(wait).await })
     }
-}
-
-#[cfg(target_os = "linux")]
-#[inline]
-fn read(clock: rustix::time::ClockId) -> Moment {
-    let time = rustix::time::clock_gettime(clock);
-    Moment::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
-}
-
-#[cfg(target_os = "linux")]
-fn duration_of(time: rustix::time::Timespec) -> Duration {
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// A small counter-based generator (SplitMix64, Steele et al., OOPSLA 2014): one atomic addition per draw.
@@ -238,5 +167,25 @@ impl Spawn for TokioSpawn {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         #[expect(clippy::disallowed_methods, reason = "this is the one home of ambient tasks")]
         tokio::spawn(task);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use rustix::time::{ClockId, clock_gettime};
+
+    /// A lagging clock would have to be as good as the kernel's own by chance, ten thousand times.
+    #[test]
+    fn the_systems_clock_does_not_lag() {
+        let kernel = || {
+            let time = clock_gettime(ClockId::Boottime);
+            Moment::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+        };
+        let clock = SystemClock::default();
+        for _ in 0..10_000 {
+            let (before, now, after) = (kernel(), clock.now(), kernel());
+            assert!(before <= now && now <= after, "{now:?} is not between {before:?} and {after:?}");
+        }
     }
 }

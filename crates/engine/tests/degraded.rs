@@ -1,9 +1,13 @@
 //! What contracts say when the source or the log is down, and that nothing else is answered.
 
 use crate::Bench;
+use candor::core::Position;
+use candor::core::port::{BoxFuture, Feed, Log, SourceError};
 use candor::{
     Any, Bounded, Contract, Degraded, Level, OnFeedDown, OnSourceDown, Origin, ReadError, Session, Strong,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,4 +133,40 @@ async fn a_silent_log_leaves_time_to_ask_the_source() {
     bench.clock.advance(Duration::from_millis(401));
     let answer = read.await.unwrap().unwrap();
     assert_eq!(answer.value(), Some(&11), "the timeout of the contract is shorter than that of a fence");
+}
+
+/// A log that panics when it is asked where it stands.
+struct Brittle {
+    log: Arc<dyn Log>,
+    breaks: Arc<AtomicBool>,
+}
+
+impl Log for Brittle {
+    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+        assert!(!self.breaks.load(Ordering::Relaxed), "as this test wants it");
+        self.log.fence()
+    }
+
+    fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>> {
+        self.log.follow()
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_fence_that_nobody_asks_for_any_more() {
+    let breaks = Arc::new(AtomicBool::new(false));
+    let source = candor::testing::MemorySource::<u32, u64>::new();
+    let (world, _clock) = candor::testing::manual_world(1);
+    let log = Brittle { log: source.log(), breaks: Arc::clone(&breaks) };
+    let cache = candor::Cache::builder().world(world).log(Arc::new(log) as Arc<dyn Log>).build();
+    source.commit([(1, Some(10))]);
+    cache.at(Strong).get(&1, source.reader()).await.unwrap();
+    breaks.store(true, Ordering::Relaxed);
+    // The first waits while the asking task panics; the second comes when it is gone. The clock stands still.
+    for _ in 0..2 {
+        let read = async { cache.at(Strong).read(&1, source.reader()).await };
+        let answer =
+            tokio::time::timeout(Duration::from_secs(20), read).await.expect("nobody waits").unwrap();
+        assert_eq!((answer.value(), answer.receipt().origin), (Some(&10), Origin::Source));
+    }
 }

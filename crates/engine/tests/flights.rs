@@ -237,6 +237,37 @@ async fn concurrent_strong_reads_share_fences() {
     assert!(bench.source.fences() < 20, "{} fences for a thousand reads", bench.source.fences());
 }
 
+/// On a runtime's worker the task that asks runs right after the first reader that wakes it. If it asked then, every other
+/// fence would be for one reader alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn readers_that_one_fence_woke_share_the_next() {
+    const READERS: u64 = 64;
+    const READS: u64 = 25;
+    let bench = Bench::new();
+    bench.write(1, 10);
+    bench.cache.get(&1, bench.source.reader()).await.unwrap();
+    bench.settle().await;
+    let before = bench.source.fences();
+    let together = Arc::new(tokio::sync::Barrier::new(READERS as usize));
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let (cache, source) = (bench.cache.clone(), bench.source.clone());
+            let together = Arc::clone(&together);
+            tokio::spawn(async move {
+                together.wait().await;
+                for _ in 0..READS {
+                    cache.at(Strong).get(&1, source.reader()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    let fences = bench.source.fences() - before;
+    assert!(fences < READS + READS / 2, "{fences} fences for {READS} rounds of {READERS} readers");
+}
+
 #[tokio::test]
 async fn closing_lets_loads_finish_and_refuses_new_reads() {
     let (cache, _clock) = clock_only();

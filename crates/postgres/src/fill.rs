@@ -36,7 +36,7 @@ use tokio_postgres::{Client, RowStream, SimpleQueryMessage};
 
 pub(crate) use plan::{Bounds, FillPlan};
 pub(crate) use reading::Reading;
-pub(crate) use seen::Seen;
+pub(crate) use seen::{Seen, Visible};
 
 /// How much longer than the server's time limit the answer may be under way. Beyond, the server or the network is silent.
 const GRACE: Duration = Duration::from_millis(500);

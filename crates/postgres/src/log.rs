@@ -7,10 +7,9 @@
 //!                                                                            └─► mailbox ─► feed
 //! ```
 //!
-//! A fence asks the server for its insert position and, in the same statement, whether the publication and the tables
-//! still are what the followed stream was begun with. So a schema change that nobody told us of ends the stream at the
-//! first fence that can see it, and nothing is proven across it. Then the task asks the walsender for a keepalive until
-//! its position is reached.
+//! A fence asks the server for its insert position and whether the publication and the tables still are what the followed
+//! stream was begun with ([`fence`]). So a schema change that nobody told us of ends the stream at the first fence that can
+//! see it, and nothing is proven across it. Then the task asks the walsender for a keepalive until its position is reached.
 //!
 //! **Chain.** Every record names its predecessor. A mailbox that is full loses records; the next one to arrive shows its
 //! follower the gap.
@@ -19,20 +18,21 @@
 //! that is cut costs time alone: the stream goes on where it was. A slot that was lost, moved or made anew shows by its
 //! confirmed position, and opens a gap.
 
+mod fence;
 mod stand;
 mod task;
 mod transaction;
 
 use crate::catalog::coverage::coverage_sql;
 use crate::facets::Facets;
-use crate::identity::{Identity, STARTED_SQL};
+use crate::identity::Identity;
 use crate::options::PostgresOptions;
-use crate::pool::{Pool, Route};
+use crate::pool::Pool;
 use crate::setup::literal;
 use crate::view::Views;
 use crate::visibility::Visibility;
 use candor_core::port::{BoxFuture, Fault, Feed, SourceError};
-use candor_core::{Epoch, LogId, Position, Record};
+use candor_core::{Epoch, LogId, Record};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub(crate) enum State {
 pub(crate) struct Log {
     /// For fences and for looking around; apart from the fills' connections, so that no herd of fills delays a proof.
     pool: Pool,
-    fence_sql: Arc<str>,
+    questions: fence::Questions,
     asks: mpsc::Sender<Ask>,
     state: watch::Receiver<State>,
     pub(crate) visibility: Arc<Visibility>,
@@ -113,7 +113,7 @@ impl Log {
         tokio::spawn(task.run());
         Arc::new(Self {
             pool: Pool::new(looking),
-            fence_sql: fence_sql(&options.publication).into(),
+            questions: fence::Questions::of(&options.publication),
             asks,
             state: watched,
             visibility,
@@ -128,43 +128,6 @@ impl Log {
         }
     }
 
-    /// The server's position now. See [`candor_core::port::Log::fence`].
-    pub(crate) async fn fence(&self) -> Result<Position, SourceError> {
-        let standing = self.standing()?;
-        let mut held = self.pool.acquire().await?;
-        held.busy();
-        let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
-        let row = match held.route {
-            Route::Direct => {
-                let statement = held.prepared(&self.fence_sql, &[]).await.map_err(doing)?;
-                held.client.query_one(&statement, &[]).await.map_err(doing)?
-            }
-            // By name, the next session might know another statement, and answer that.
-            Route::Pooler => held.client.query_typed_one(&self.fence_sql, &[]).await.map_err(doing)?,
-        };
-        let read = |error: tokio_postgres::Error| crate::fault::of("reading the position", &error);
-        let at: i64 = row.try_get(0).map_err(read)?;
-        let coverage: String = row.try_get(1).map_err(read)?;
-        let started: i64 = row.try_get(2).map_err(read)?;
-        held.settled();
-        if started != standing.identity.started_micros {
-            // Or its statistics were reset, which looks the same and cuts no stream.
-            let _ = self.asks.try_send(Ask::Stale(standing));
-            return Err(SourceError::down("the server was restarted; its log is followed anew"));
-        }
-        if coverage != standing.coverage {
-            // Whoever asks gets no proof; the task begins anew and finds out what changed.
-            let _ = self.asks.try_send(Ask::Stale(standing));
-            return Err(SourceError::down(
-                "the publication or a table in it changed; the log is followed anew",
-            ));
-        }
-        let at = u64::try_from(at).unwrap_or_default();
-        // Full means that hundreds ask already; the task will reach this position on the way to theirs.
-        let _ = self.asks.try_send(Ask::Reach(at));
-        Ok(Position { epoch: standing.epoch(), at })
-    }
-
     /// Begins to follow. See [`candor_core::port::Log::follow`].
     pub(crate) async fn follow(&self) -> Result<Box<dyn Feed>, SourceError> {
         let (answer, wait) = oneshot::channel();
@@ -173,14 +136,6 @@ impl Log {
         let tail = wait.await.map_err(|_| closed())??;
         Ok(Box::new(tail))
     }
-}
-
-/// The insert position, what the stream rests on, and when the server started.
-fn fence_sql(publication: &str) -> String {
-    format!(
-        "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, {}, {STARTED_SQL}",
-        covered(publication)
-    )
 }
 
 /// The fingerprint of the publication; empty where there is none.

@@ -327,6 +327,10 @@ impl Log for Postgres {
         Box::pin(async move { self.inner.log().fence().await })
     }
 
+    fn fence_visible(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+        Box::pin(async move { self.inner.log().fence_visible().await })
+    }
+
     fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>> {
         Box::pin(async move { self.inner.log().follow().await })
     }

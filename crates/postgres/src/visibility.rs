@@ -16,19 +16,32 @@
 //! stream began are *unsettled*: they stand in the list at the first position itself, so that a snapshot which does not
 //! see them is certain of nothing. The decision behind it: `docs/decisions/0015`.
 
+use crate::fill::Visible;
 use candor_core::{LogId, Snapshot, Xid};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+mod shown;
+
+pub(crate) use shown::Era;
 
 /// Commits kept one by one while they are not known to be visible: more than a minute of a thousand commits a second
 /// that wait for a synchronous standby.
 const COMMITS_MAX: usize = 1 << 16;
 
+/// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
+const DECODING: Duration = Duration::from_millis(2);
+
 /// What the log task decoded lately, and what fills saw of it.
 #[derive(Debug, Default)]
 pub(crate) struct Visibility {
     state: Mutex<State>,
+    shown: Mutex<shown::Shown>,
+    /// A commit was decoded, or there is none up to a further position.
+    decoded: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +95,7 @@ impl Visibility {
         state.watermark = 0;
         state.commits.clear();
         state.crowd = None;
+        self.shown.lock().restart();
     }
 
     /// The log is followed from `from`. Of all transactions logged at or below, only `unsettled` may be invisible to
@@ -108,12 +122,43 @@ impl Visibility {
             state.crowd_together();
         }
         state.commits.push_back(Commit { end, xid, seen_at: None });
+        drop(state);
+        self.shown.lock().decoded(end, xid);
+        self.decoded.notify_waiters();
     }
 
     /// Everything up to `at` was decoded.
     pub(crate) fn progressed(&self, at: u64) {
         let mut state = self.state.lock();
         state.watermark = state.watermark.max(at);
+        drop(state);
+        self.decoded.notify_waiters();
+    }
+
+    /// A position at or above everything that `snapshot` shows, and no further than needed as far as is known. `at` is one
+    /// such position, read by the statement that took the snapshot. What is visible is decoded within a moment, so it is
+    /// given that.
+    pub(crate) async fn shown(&self, era: Era, snapshot: &Visible, at: u64) -> u64 {
+        let known = async {
+            loop {
+                let decoded = self.decoded.notified();
+                let told = self.state.lock().watermark;
+                if let Some(position) = self.shown.lock().position(era, snapshot, at, told) {
+                    return position;
+                }
+                if told >= at {
+                    return at;
+                }
+                decoded.await;
+            }
+        };
+        tokio::time::timeout(DECODING, known).await.unwrap_or(at)
+    }
+
+    /// Whether everything up to `at` of this log was decoded already.
+    pub(crate) fn has_reached(&self, log: LogId, at: u64) -> bool {
+        let state = self.state.lock();
+        state.log == Some(log) && state.watermark >= at
     }
 }
 

@@ -6,6 +6,7 @@ mod main {
     mod beginnings;
     mod cuts;
     mod failover;
+    mod fences;
     mod instance;
     mod poolers;
     mod races;

@@ -191,7 +191,7 @@ impl Prepared {
             tracing::warn!("{}", warning.to_string().trim_end());
         }
         // Machines sleep, and a bound that does not count the sleep would be a false receipt.
-        let world = World::exact();
+        let world = World::system();
         let memory = Arc::new(Memory::new(config.l1.capacity_bytes, heap_bytes));
         let known = KnownLogs::default();
         let mut sources = Vec::new();

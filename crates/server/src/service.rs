@@ -155,8 +155,9 @@ impl Service {
         demand: Demand,
     ) -> Result<ServedAnswer, ReadError> {
         let ear = view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
-        let loader = Arc::clone(&view.loader);
-        let answer = view.cache.read_with(key, Demanded(demand), || loader).await?;
+        // Only a read that is no plain hit needs the loader.
+        let loader = || -> Arc<dyn candor::Load<EntryKey, Json>> { Arc::<ViewLoader>::clone(&view.loader) };
+        let answer = view.cache.read_with(key, Demanded(demand), loader).await?;
         if let Some(ear) = ear {
             ear.heard(std::slice::from_ref(&answer));
         }

@@ -26,7 +26,7 @@ pub struct Size {
 /// Reads until `size.reads` are done, against a writer, and checks every answer.
 pub async fn run(source: Arc<dyn Source>, size: Size, seed: u64) -> Audit {
     let world = World::new(
-        candor::seams::SystemClock::exact(),
+        candor::seams::SystemClock::default(),
         candor::seams::SplitMix::seeded(seed),
         candor::seams::TokioSpawn,
     );

@@ -73,6 +73,15 @@ pub(crate) fn story(
         let _ = writeln!(text, "  token:   fenced at {}, made at {}", after(given.floor), after(given.made));
     }
     let _ = writeln!(text, "  something newer was certainly visible at {}", after(superseded));
+    if let Content::List { shelf, .. } = seen.content {
+        for (commit, sum, visible) in truth.list_story(shelf) {
+            let _ = writeln!(
+                text,
+                "  list {shelf}: commit {commit} makes it {sum}, certainly visible at {}",
+                after(visible)
+            );
+        }
+    }
     let ids = match &seen.content {
         Content::Absent(id) | Content::NotJoined(id) => vec![*id],
         other => other.versions().iter().map(|version| version.id).collect(),

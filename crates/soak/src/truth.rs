@@ -354,6 +354,12 @@ impl Truth {
         rows + self.commits.len() + self.lists.values().map(|list| list.changes.len()).sum::<usize>()
     }
 
+    /// The last changes of a list, for a story: its sum after each, and since when that was certainly visible.
+    pub(crate) fn list_story(&self, shelf: i64) -> Vec<(u64, i64, Nanos)> {
+        let changes = self.lists.get(&shelf).into_iter().flat_map(|list| list.changes.iter().rev().take(12));
+        changes.map(|change| (change.commit, change.after, self.visible(change.commit))).collect()
+    }
+
     /// The last states of a row, for a story.
     pub(crate) fn story(&self, id: i64, from: Nanos) -> Vec<State> {
         let states = self.rows.get(&id).into_iter().flat_map(|row| row.states.iter());

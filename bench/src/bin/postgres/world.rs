@@ -97,7 +97,10 @@ impl World {
                 tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
                 loop {
                     tick.tick().await;
-                    client.execute(&update, &[&walk.next()]).await.expect("written");
+                    // At the end the cluster stops first.
+                    if client.execute(&update, &[&walk.next()]).await.is_err() {
+                        return;
+                    }
                     written.fetch_add(1, Ordering::Relaxed);
                 }
             });

@@ -45,6 +45,9 @@ pub(crate) struct Tally {
     pub(crate) queries: AtomicU64,
 }
 
+/// What a cache has for mending behind its reader's back, once everything is quiet.
+const MENDING: Duration = Duration::from_millis(500);
+
 pub(crate) struct Orders {
     pub(crate) kind: Kind,
     pub(crate) places: Places,
@@ -189,8 +192,13 @@ async fn write_on(shared: Shared, random: SplitMix) {
     }
 }
 
-/// Everything has been quiet for a while: whoever is still wrong now stays so until a time to live ends.
+/// Everything has been quiet for a while: whoever is still wrong now, twice, stays so until a time to live ends. The first
+/// question is for those who answer with what they know to be outdated and mend it behind the reader's back.
 async fn sweep(orders: &Orders, pattern: &Arc<Pattern>) {
+    for key in 0..KEYS {
+        let _ = pattern.read(key).await;
+    }
+    tokio::time::sleep(MENDING).await;
     for key in 0..KEYS {
         if let Ok(answered) = pattern.read(key).await
             && answered.version < orders.truth.visible(key)

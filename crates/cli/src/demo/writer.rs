@@ -22,7 +22,7 @@ pub(super) fn run(database: &Path, args: &DemoArgs) -> Result<(), Trouble> {
     let mut update = connection.prepare(
         "UPDATE product SET price_cents = price_cents + ?2, stock = stock - 1, version = ?3 WHERE id = ?1",
     )?;
-    let world = World::exact();
+    let world = World::system();
     let pause = Duration::from_secs(1) / args.writes;
     let mut turn = world.now();
     let mut out = std::io::stdout().lock();

@@ -131,7 +131,7 @@ where
         let mut steps: Vec<_> = keys.iter().map(|key| step(key)).collect();
         let fences = |(step, _): &(Step, _)| if let Step::Fence(event) = step { Some(*event) } else { None };
         let asked: Vec<Event> = steps.iter().filter_map(fences).collect();
-        if !asked.is_empty() && self.shared.follower.prove(call.deadline).await.is_ok() {
+        if !asked.is_empty() && self.prove(&need, call.deadline).await.is_ok() {
             asked.into_iter().for_each(|event| self.view.figures().event(event));
             steps = keys.iter().map(|key| step(key)).collect();
         }

@@ -44,6 +44,8 @@ const PUSH_AFTER: usize = 4;
 struct Wanted {
     at: u64,
     asked: usize,
+    /// Whether an answer that fell short was followed by another question at once.
+    asked_again: bool,
     again: Instant,
 }
 
@@ -183,6 +185,7 @@ impl Task {
                 wanted = None;
             }
             let wake = wanted.as_ref().map_or(heard.max(asked) + QUIET, |wanted| wanted.again);
+            // `None`: it is time to ask the walsender where it is.
             let incoming = tokio::select! {
                 biased;
                 ask = self.asks.recv() => {
@@ -190,38 +193,44 @@ impl Task {
                         Ask::Follow(answer) => self.follow(answer, &standing),
                         Ask::Stale(of) if of == standing => return Some(self.begin_anew()),
                         Ask::Stale(_) => {}
-                        Ask::Reach(position) if position > now_at => {
+                        Ask::Reach(position) => {
                             let further = wanted.as_ref().is_none_or(|wanted| position > wanted.at);
-                            if further {
+                            if position > now_at && further {
                                 // Whoever waits for less is served on the way.
-                                wanted = Some(Wanted { at: position, asked: 0, again: Instant::now() });
+                                let again = Instant::now();
+                                wanted = Some(Wanted { at: position, asked: 0, asked_again: false, again });
                             }
                         }
-                        Ask::Reach(_) => {}
                     }
-                    continue;
+                    // Asked at once: the runtime's clock would round up to its next millisecond.
+                    if wanted.as_ref().is_none_or(|wanted| wanted.asked > 0) {
+                        continue;
+                    }
+                    None
                 }
-                incoming = stream.next() => incoming,
-                () = sleep_until(wake) => {
-                    let now = Instant::now();
-                    if now > heard + SILENT {
-                        return Some(SourceError::down("the replication stream is silent; the connection is given up"));
-                    }
-                    if let Some(wanted) = &mut wanted {
-                        let patience = PATIENCE[wanted.asked.min(PATIENCE.len() - 1)];
-                        wanted.asked += 1;
-                        wanted.again = now + patience;
-                        let is_idle = pushed.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-                        if wanted.asked > PUSH_AFTER && is_idle {
-                            pushed = Some(self.push_log());
-                        }
-                    }
-                    if let Err(error) = stream.confirm(Lsn(sent), Lsn(sent), true).await {
-                        return Some(error.error);
-                    }
-                    asked = now;
-                    continue;
+                incoming = stream.next() => Some(incoming),
+                () = sleep_until(wake) => None,
+            };
+            let Some(incoming) = incoming else {
+                let now = Instant::now();
+                if now > heard + SILENT {
+                    return Some(SourceError::down(
+                        "the replication stream is silent; the connection is given up",
+                    ));
                 }
+                if let Some(wanted) = &mut wanted {
+                    wanted.again = now + PATIENCE[wanted.asked.min(PATIENCE.len() - 1)];
+                    wanted.asked += 1;
+                    let is_idle = pushed.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+                    if wanted.asked > PUSH_AFTER && is_idle {
+                        pushed = Some(self.push_log());
+                    }
+                }
+                if let Err(error) = stream.confirm(Lsn(sent), Lsn(sent), true).await {
+                    return Some(error.error);
+                }
+                asked = now;
+                continue;
             };
             heard = Instant::now();
             match incoming {
@@ -231,7 +240,13 @@ impl Task {
                         self.advance(&standing, wal_end.0, Vec::new());
                     }
                     let sent = self.reached.as_ref().map_or(sent, |reached| reached.sent);
-                    if reply_requested && let Err(error) = stream.confirm(Lsn(sent), Lsn(sent), false).await {
+                    // A walsender answers before it looks whether there is more to decode, so its first answer may be
+                    // short of what it could tell; the second is not.
+                    let again = wanted.as_mut().filter(|wanted| !wanted.asked_again && wanted.at > sent);
+                    let asks_again = again.map(|wanted| wanted.asked_again = true).is_some();
+                    if (reply_requested || asks_again)
+                        && let Err(error) = stream.confirm(Lsn(sent), Lsn(sent), asks_again).await
+                    {
                         return Some(error.error);
                     }
                 }

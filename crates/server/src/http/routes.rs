@@ -51,7 +51,7 @@ impl Door {
     /// Answers a request, whatever happens, within the time a request may take.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
         let method = request.method().clone();
-        let path = request.uri().path().to_owned();
+        let uri = request.uri().clone();
         let world = self.service.world();
         let begun = world.now();
         let limit = self.limits.request_timeout;
@@ -71,7 +71,7 @@ impl Door {
         let response = outcome.unwrap_or_else(|problem| problem.response());
         self.figures.answered(response.status());
         let took = world.now().since(begun);
-        tracing::debug!(%method, path, status = response.status().as_u16(), ?took, "answered");
+        tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), ?took, "answered");
         response
     }
 

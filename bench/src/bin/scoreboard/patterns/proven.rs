@@ -38,7 +38,12 @@ impl Proven {
             invalidated_by: None,
             proof: ProofKind::Log,
         };
-        postgres.setup(std::slice::from_ref(&view)).await?;
+        {
+            // One after the other: the first makes the publication, the others find it.
+            static SETUP: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+            let _alone = SETUP.lock().await;
+            postgres.setup(std::slice::from_ref(&view)).await?;
+        }
         let derived = postgres.prepare(&view).await?;
         let handle = derived.handle.ok_or_else(|| format!("the view is refused: {:?}", derived.findings))?;
         let contract = Contract { view: "item".into(), level, ..Contract::default() };

@@ -1,0 +1,226 @@
+//! A fence: the server's position now, and whether the log still tells what its stream was begun with.
+//!
+//! The fingerprint of all that ([`coverage`](crate::catalog::coverage)) costs the server some 0.2 ms, and strong reads need
+//! thousands of fences a second. But it is read from catalogs, under the statement's snapshot: two statements with the same
+//! snapshot see the same catalogs. A transaction that changes a catalog has an id, and the moment it becomes visible no new
+//! snapshot is like any older one: its id was running, or not given out yet, and now is neither. So a fence first takes a
+//! *glance*: position, snapshot, and when the server started. Under a snapshot under which the fingerprint was found intact,
+//! that is all; else the whole question follows. Where others commit between any two fences the glance is left out.
+//!
+//! ```text
+//!  glance: position, snapshot ── the one of the last intact fingerprint? ── yes ──► position
+//!                                          │ no
+//!                                          ▼
+//!  whole: position, snapshot, fingerprint ── intact? ── yes ──► position; the snapshot is remembered
+//!                                          │ no
+//!                                          ▼
+//!                                  no proof; the log is followed anew
+//! ```
+
+use super::{Ask, Log, Standing, covered};
+use crate::fill::Visible;
+use crate::identity::STARTED_SQL;
+use crate::pool::{Held, Route};
+use crate::visibility::Era;
+use candor_core::Position;
+use candor_core::port::SourceError;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// After so many glances in a row that were not enough, the whole question is asked at once, until it finds a snapshot
+/// unchanged.
+const GLANCES_MAX: u32 = 2;
+
+/// What a fence asks, and what is known of the answers.
+pub(super) struct Questions {
+    glance_sql: Arc<str>,
+    whole_sql: Arc<str>,
+    intact: Mutex<Intact>,
+}
+
+/// The latest snapshot under which the fingerprint was that of the stream.
+#[derive(Default)]
+struct Intact {
+    /// The stream, which names the server and its start, and the snapshot as text.
+    under: Option<(Standing, String)>,
+    /// Glances in a row that were not enough.
+    in_vain: u32,
+}
+
+/// What a fence was told.
+struct Told {
+    at: u64,
+    snapshot: String,
+    started: i64,
+    /// Only if the whole question was asked.
+    coverage: Option<String>,
+}
+
+impl Questions {
+    pub(super) fn of(publication: &str) -> Self {
+        let glance =
+            "(pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, pg_current_snapshot()::text".to_owned();
+        Self {
+            glance_sql: format!("SELECT {glance}, {STARTED_SQL}").into(),
+            whole_sql: format!("SELECT {glance}, {STARTED_SQL}, {}", covered(publication)).into(),
+            intact: Mutex::default(),
+        }
+    }
+
+    fn is_glance_worth_it(&self) -> bool {
+        let intact = self.intact.lock();
+        intact.under.is_some() && intact.in_vain < GLANCES_MAX
+    }
+
+    /// Whether the fingerprint was found intact under this very snapshot.
+    fn is_intact_under(&self, standing: &Standing, snapshot: &str) -> bool {
+        let mut intact = self.intact.lock();
+        let known = intact.under.as_ref().is_some_and(|(of, under)| under == snapshot && of == standing);
+        intact.in_vain = if known { 0 } else { intact.in_vain + 1 };
+        known
+    }
+
+    fn found_intact(&self, standing: Standing, snapshot: String) {
+        let mut intact = self.intact.lock();
+        let under = (standing, snapshot);
+        if intact.under.as_ref() == Some(&under) {
+            intact.in_vain = 0;
+        } else {
+            intact.under = Some(under);
+        }
+    }
+}
+
+impl Log {
+    /// The server's position now. See [`candor_core::port::Log::fence`].
+    pub(crate) async fn fence(&self) -> Result<Position, SourceError> {
+        let (standing, told) = self.asked().await?;
+        Ok(self.reach(&standing, told.at))
+    }
+
+    /// A position at or above everything visible now. See [`candor_core::port::Log::fence_visible`].
+    pub(crate) async fn fence_visible(&self) -> Result<Position, SourceError> {
+        let (standing, told) = self.asked().await?;
+        let era = Era { log: standing.identity.log(), started_micros: told.started };
+        let at = match Visible::parse(&told.snapshot) {
+            Ok(snapshot) => self.visibility.shown(era, &snapshot, told.at).await,
+            Err(_) => told.at,
+        };
+        Ok(self.reach(&standing, at))
+    }
+
+    /// Sees to it that the log is told up to there soon.
+    fn reach(&self, standing: &Standing, at: u64) -> Position {
+        let epoch = standing.epoch();
+        if !self.visibility.has_reached(epoch.log, at) {
+            // Full means that hundreds ask already; the task will reach this position on the way to theirs.
+            let _ = self.asks.try_send(Ask::Reach(at));
+        }
+        Position { epoch, at }
+    }
+
+    /// What the server says of now, if the log still tells what its stream was begun with.
+    async fn asked(&self) -> Result<(Standing, Told), SourceError> {
+        let standing = self.standing()?;
+        let mut held = self.pool.acquire().await?;
+        held.busy();
+        let mut told = None;
+        if self.questions.is_glance_worth_it() {
+            let glance = ask(&mut held, &self.questions.glance_sql).await?;
+            let enough =
+                self.is_of(&standing, &glance) && self.questions.is_intact_under(&standing, &glance.snapshot);
+            told = enough.then_some(glance);
+        }
+        let told = match told {
+            Some(told) => told,
+            None => ask(&mut held, &self.questions.whole_sql).await?,
+        };
+        held.settled();
+        drop(held);
+        if !self.is_of(&standing, &told) {
+            // Or its statistics were reset, which looks the same and cuts no stream.
+            let _ = self.asks.try_send(Ask::Stale(standing));
+            return Err(SourceError::down("the server was restarted; its log is followed anew"));
+        }
+        if let Some(coverage) = &told.coverage {
+            if *coverage != standing.coverage {
+                // Whoever asks gets no proof; the task begins anew and finds out what changed.
+                let _ = self.asks.try_send(Ask::Stale(standing));
+                return Err(SourceError::down(
+                    "the publication or a table in it changed; the log is followed anew",
+                ));
+            }
+            self.questions.found_intact(standing.clone(), told.snapshot.clone());
+        }
+        Ok((standing, told))
+    }
+
+    /// Whether the server that answered is the one whose log is followed.
+    fn is_of(&self, standing: &Standing, told: &Told) -> bool {
+        told.started == standing.identity.started_micros
+    }
+}
+
+async fn ask(held: &mut Held, sql: &Arc<str>) -> Result<Told, SourceError> {
+    let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
+    let row = match held.route {
+        Route::Direct => {
+            let statement = held.prepared(sql, &[]).await.map_err(doing)?;
+            held.client.query_one(&statement, &[]).await.map_err(doing)?
+        }
+        // By name, the next session might know another statement, and answer that.
+        Route::Pooler => held.client.query_typed_one(sql, &[]).await.map_err(doing)?,
+    };
+    let read = |error: tokio_postgres::Error| crate::fault::of("reading the position", &error);
+    let at: i64 = row.try_get(0).map_err(read)?;
+    let coverage = if row.len() > 3 { Some(row.try_get(3).map_err(read)?) } else { None };
+    Ok(Told {
+        at: u64::try_from(at).unwrap_or_default(),
+        snapshot: row.try_get(1).map_err(read)?,
+        started: row.try_get(2).map_err(read)?,
+        coverage,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    fn standing(started_micros: i64, coverage: &str) -> Standing {
+        let identity = Identity { system: 1, timeline: 1, started_micros, database: "shop".into() };
+        Standing { identity, coverage: coverage.into() }
+    }
+
+    #[test]
+    fn a_glance_is_enough_only_under_the_snapshot_and_for_the_stream_that_were_found_intact() {
+        let questions = Questions::of("candor");
+        assert!(!questions.is_glance_worth_it(), "nothing was found intact yet");
+        questions.found_intact(standing(7, "a"), "700:702:700".into());
+        assert!(questions.is_glance_worth_it());
+        assert!(questions.is_intact_under(&standing(7, "a"), "700:702:700"));
+        for (of, snapshot) in [
+            (standing(7, "a"), "700:703:700"),
+            (standing(7, "a"), "702:702:"),
+            (standing(7, "b"), "700:702:700"),
+            (standing(8, "a"), "700:702:700"),
+        ] {
+            assert!(!questions.is_intact_under(&of, snapshot), "{of:?} {snapshot}");
+        }
+    }
+
+    #[test]
+    fn where_every_fence_meets_a_new_snapshot_the_glance_is_left_out_until_one_is_met_again() {
+        let questions = Questions::of("candor");
+        questions.found_intact(standing(7, "a"), "1:1:".into());
+        for number in 2..10 {
+            if questions.is_glance_worth_it() {
+                assert!(!questions.is_intact_under(&standing(7, "a"), &format!("{number}:{number}:")));
+            }
+            questions.found_intact(standing(7, "a"), format!("{number}:{number}:"));
+        }
+        assert!(!questions.is_glance_worth_it());
+        questions.found_intact(standing(7, "a"), "9:9:".into());
+        assert!(questions.is_glance_worth_it() && questions.is_intact_under(&standing(7, "a"), "9:9:"));
+    }
+}
