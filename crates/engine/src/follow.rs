@@ -548,7 +548,8 @@ impl Shared {
     fn prove_latest(&self) {
         let mut state = self.state.lock();
         // A later fence may lie lower: it covers less. It proves what the earlier one would have.
-        let proven = state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
+        let proven =
+            state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
         if let Some(latest) = proven {
             state.unproven.drain(..=latest);
         }

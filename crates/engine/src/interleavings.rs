@@ -12,7 +12,8 @@ use crate::testing::{ManualClock, MemoryLog, MemorySource};
 use candor_core::Position;
 use candor_core::Record;
 use candor_core::port::{BoxFuture, Feed, Log, SourceError};
-use std::sync::Arc;
+use shuttle::future::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many schedules of each test are tried, if `CANDOR_SCHEDULES` says nothing.
 const SCHEDULES: usize = 20_000;
@@ -28,18 +29,31 @@ fn check(body: fn()) {
     shuttle::check_pct(body, half, INTERRUPTIONS);
 }
 
-struct ShuttleTasks;
+/// What the engine began in the background.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<Vec<JoinHandle<()>>>>);
 
-impl Spawn for ShuttleTasks {
+impl Spawn for Tasks {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        drop(shuttle::future::spawn(task));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(shuttle::future::spawn(task));
     }
 }
 
-/// A world whose clock shows a new moment at each look and otherwise stands still: nothing runs into a deadline.
-fn world() -> (World, ManualClock) {
-    let clock = ManualClock::default();
-    (World::new(clock.clone(), SplitMix::seeded(7), ShuttleTasks), clock)
+impl Tasks {
+    /// Waits for all of it. The last handles of whatever it works for must be gone, or closed.
+    fn end(&self) {
+        loop {
+            let Some(task) = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
+            assert!(shuttle::future::block_on(task).is_ok(), "a task of the engine failed");
+        }
+    }
+}
+
+/// A world whose clock shows a new moment at each look and otherwise stands still: nothing runs into a deadline. Its
+/// clock is to be kept for as long as the world is used.
+fn world() -> (World, ManualClock, Tasks) {
+    let (clock, tasks) = (ManualClock::default(), Tasks::default());
+    (World::new(clock.clone(), SplitMix::seeded(7), tasks.clone()), clock, tasks)
 }
 
 /// Runs the futures at once, each in a thread of its own, to their ends.

@@ -9,20 +9,8 @@ pub(crate) use parking_lot::Mutex;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(all(test, candor_interleavings))]
+mod checked;
+#[cfg(all(test, candor_interleavings))]
+pub(crate) use checked::Mutex;
+#[cfg(all(test, candor_interleavings))]
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-/// Shuttle's lock, used as parking_lot's.
-#[cfg(all(test, candor_interleavings))]
-#[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-#[cfg(all(test, candor_interleavings))]
-impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(shuttle::sync::Mutex::new(value))
-    }
-
-    pub(crate) fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}

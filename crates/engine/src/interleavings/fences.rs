@@ -2,7 +2,6 @@
 //! everything that was visible when it began.
 
 use super::*;
-use crate::sync::Mutex;
 use crate::{Cache, FollowOptions, Follower, KnownLogs, LoadContext, Loaded, Session, Strong};
 use candor_core::Moment;
 
@@ -31,7 +30,7 @@ fn writer(source: &MemorySource<u64, u64>, times: usize) -> BoxFuture<'static, (
 /// A proof that was asked for covers what was there when it was asked for, and no moment is proven too late.
 fn proofs_cover_their_askers() {
     let source = MemorySource::<u64, u64>::new();
-    let (world, clock) = world();
+    let (world, clock, tasks) = world();
     // Moments at which a position was visible already.
     let visible_at = Arc::new(Mutex::new(Vec::new()));
     let writer: BoxFuture<'static, ()> = {
@@ -39,7 +38,7 @@ fn proofs_cover_their_askers() {
         Box::pin(async move {
             for _ in 0..3 {
                 let at = commit(&source);
-                visible_at.lock().push((world.now(), at));
+                visible_at.lock().unwrap().push((world.now(), at));
                 meanwhile().await;
             }
         })
@@ -50,17 +49,22 @@ fn proofs_cover_their_askers() {
         let (source, follower, world, _clock, visible_at) =
             (source.clone(), follower.clone(), world.clone(), clock.clone(), Arc::clone(&visible_at));
         Box::pin(async move {
-            for _ in 0..2 {
+            for logged in [false, true] {
                 meanwhile().await;
                 let (visible, asked) = (now(&source), world.now());
-                let proven = follower.prove(Moment::from_nanos(u64::MAX / 2)).await;
+                let deadline = Moment::from_nanos(u64::MAX / 2);
+                let proven = if logged {
+                    follower.prove_logged(deadline).await
+                } else {
+                    follower.prove(deadline).await
+                };
                 let position = proven.unwrap_or_else(|why| panic!("nothing fails here: {why}"));
                 assert!(position.at >= visible, "a fence at {position}, and {visible} was visible before");
                 // One commit is one position here.
                 let sight = follower.ledger().sight().unwrap_or_else(|| panic!("proven by an empty ledger"));
                 assert!(sight.watermark >= visible, "{visible} was visible before: {sight:?}");
                 assert!(sight.proven_until >= Some(asked), "asked at {asked:?}: {sight:?}");
-                for (moment, at) in visible_at.lock().iter() {
+                for (moment, at) in visible_at.lock().unwrap().iter() {
                     let claimed = sight.proven_until >= Some(*moment);
                     assert!(!claimed || sight.watermark >= *at, "{at} was visible at {moment:?}: {sight:?}");
                 }
@@ -69,6 +73,7 @@ fn proofs_cover_their_askers() {
     };
     at_once(vec![writer, asker(), asker()]);
     follower.close();
+    tasks.end();
 }
 
 #[test]
@@ -90,7 +95,7 @@ async fn load(
 fn strong_reads() {
     let source = MemorySource::<u64, u64>::new();
     commit(&source);
-    let (world, _clock) = world();
+    let (world, _clock, tasks) = world();
     let cache = Cache::<u64, u64>::builder().world(world).log(SlowLog::of(&source)).build();
     let reader = || -> BoxFuture<'static, ()> {
         let (source, cache) = (source.clone(), cache.clone());
@@ -114,6 +119,8 @@ fn strong_reads() {
         })
     };
     at_once(vec![writer(&source, 2), reader(), reader()]);
+    drop(cache);
+    tasks.end();
 }
 
 #[test]

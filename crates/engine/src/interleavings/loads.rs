@@ -41,13 +41,14 @@ impl Counter {
     }
 }
 
-fn cache() -> Cache<u64, u64> {
+fn cache() -> (Cache<u64, u64>, Tasks) {
     let limits = Limits { in_flight: 1, ..Limits::default() };
-    Cache::builder().world(world().0).limits(limits).build()
+    let (world, _clock, tasks) = world();
+    (Cache::builder().world(world).limits(limits).build(), tasks)
 }
 
 fn joined_loads() {
-    let (counter, cache) = (Counter::default(), cache());
+    let (counter, (cache, tasks)) = (Counter::default(), cache());
     let reader = || -> BoxFuture<'static, ()> {
         let (counter, cache) = (counter.clone(), cache.clone());
         Box::pin(async move {
@@ -61,6 +62,7 @@ fn joined_loads() {
     };
     at_once(vec![reader(), reader(), reader()]);
     assert_nothing_is_left(&cache, &counter);
+    tasks.end();
 }
 
 #[test]
@@ -88,7 +90,7 @@ async fn give_up_after<T>(polls: Option<u32>, work: impl Future<Output = T>) -> 
 }
 
 fn loads_that_go_wrong() {
-    let (counter, cache) = (Counter::default(), cache());
+    let (counter, (cache, tasks)) = (Counter::default(), cache());
     let reader = |polls: Option<u32>| -> BoxFuture<'static, ()> {
         let (counter, cache) = (counter.clone(), cache.clone());
         Box::pin(async move {
@@ -116,6 +118,7 @@ fn loads_that_go_wrong() {
     };
     at_once(vec![reader(Some(0)), reader(Some(2)), reader(None)]);
     assert_nothing_is_left(&cache, &counter);
+    tasks.end();
 }
 
 /// Every load has landed, and the next read loads.
@@ -138,7 +141,7 @@ fn a_reader_that_goes_away_and_a_loader_that_panics_leave_no_load_behind() {
 }
 
 fn invalidations(by_tag: bool) {
-    let (counter, cache) = (Counter::default(), cache());
+    let (counter, (cache, tasks)) = (Counter::default(), cache());
     let read = move |counter: Counter, cache: Cache<u64, u64>| async move {
         // What a key is dropped from, nobody finds there; what a tag outdates, `any` may still be served.
         let answer = if by_tag {
@@ -172,6 +175,7 @@ fn invalidations(by_tag: bool) {
     };
     at_once(vec![reader(), invalidator, reader()]);
     assert_nothing_is_left(&cache, &counter);
+    tasks.end();
 }
 
 #[test]
