@@ -38,10 +38,9 @@ use crate::moment::Moment;
 use crate::position::{Epoch, LogId, Position};
 use crate::record::Record;
 use crate::rule::{self, Outdated, Remembered};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use crate::tag::Tag;
 use history::Shard;
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// How much a ledger remembers. Memory: 16 bytes per stripe, about 100 bytes per change.
 #[derive(Copy, Clone, Debug)]
@@ -161,7 +160,7 @@ pub enum Applied {
 }
 
 /// The locks of the exact histories.
-const SHARDS: usize = 64;
+const SHARDS: usize = if cfg!(all(test, candor_interleavings)) { 1 } else { 64 };
 
 impl Ledger {
     /// An empty ledger that has seen no record and can vouch for nothing.
@@ -403,5 +402,7 @@ fn is_below_floor(proven: u64, floor: u64) -> bool {
 #[cfg(candor_sabotage)]
 mod sabotaged;
 
+#[cfg(all(test, candor_interleavings))]
+mod interleavings;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,7 @@ pub mod rule;
 #[cfg(candor_sabotage)]
 pub mod sabotage;
 pub mod stamp;
+mod sync;
 pub mod tag;
 pub mod token;
 pub mod view;

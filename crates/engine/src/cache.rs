@@ -10,12 +10,12 @@ use crate::limit::{Limiter, Limits, SpareTurn};
 use crate::load::{Load, LoadContext, Loaded};
 use crate::reading::Reading;
 use crate::seams::World;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::view::{Event, View};
 use candor_core::{Contract, Demand, Level, SessionToken, Tag};
 use candor_tiers::{Memory, Tier, Usage};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A read-through cache of one source's answers under one contract.

@@ -11,13 +11,12 @@
 use crate::error::{LoadError, Overload, ReadError};
 use crate::limit::{Priority, Urgency};
 use crate::load::{Interest, Interested, Load};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::view::View;
 use candor_core::{Entry, Moment, Position};
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::watch;
 
 const SHARDS: usize = 32;

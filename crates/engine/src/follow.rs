@@ -24,14 +24,13 @@ mod told;
 pub use known_logs::KnownLogs;
 
 use crate::seams::World;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use candor_core::port::{Feed, Log, SourceError};
 use candor_core::{
     Applied, Change, Epoch, Ledger, LedgerSize, LogId, Moment, Position, Record, Sight, Tag, Xid,
 };
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};

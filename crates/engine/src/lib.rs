@@ -74,6 +74,8 @@ mod error;
 mod fill;
 mod flight;
 mod follow;
+#[cfg(all(test, candor_interleavings))]
+mod interleavings;
 mod life;
 mod limit;
 mod load;
@@ -82,6 +84,7 @@ mod read;
 mod reading;
 pub mod seams;
 pub mod stats;
+mod sync;
 pub mod testing;
 mod typed;
 mod view;

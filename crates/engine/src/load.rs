@@ -1,10 +1,10 @@
 //! Loaders: how a missing answer is obtained, and what a loader is told and may say.
 
 use crate::error::LoadError;
+use crate::sync::{AtomicUsize, Ordering};
 use candor_core::port::BoxFuture;
 use candor_core::{Stamp, Tag};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 

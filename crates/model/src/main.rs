@@ -7,7 +7,7 @@
     reason = "a command-line program for developers; printing is its whole output"
 )]
 
-use candor_model::{Size, Variant, exhaust, refute};
+use candor_model::{Counterexample, Size, Variant, exhaust, refute};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,8 +22,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let known: Vec<_> = Size::small().into_iter().chain(Size::large()).map(|size| size.name).collect();
+    if let Some(stranger) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        println!("no world is called {stranger:?}; there are: {}", known.join(", "));
+        return ExitCode::from(2);
+    }
     let is_wanted = |size: &Size| names.is_empty() || names.iter().any(|name| name == size.name);
-    let mut holds = true;
+    let (mut holds, mut found_out, mut tried) = (true, 0, 0);
     for size in Size::small().into_iter().chain(is_full.then(Size::large).into_iter().flatten()) {
         if is_wanted(&size) {
             holds &= prove(size);
@@ -32,9 +37,14 @@ fn main() -> ExitCode {
     for variant in Variant::BROKEN {
         let size = Size::that_shows(variant);
         if is_wanted(&size) {
-            holds &= break_down(size, variant);
+            tried += 1;
+            found_out += u32::from(break_down(size, variant));
         }
     }
+    if tried > 0 {
+        println!("\n{found_out} of {tried} variants found out");
+    }
+    holds &= found_out == tried;
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -58,7 +68,8 @@ fn break_down(size: Size, variant: Variant) -> bool {
     println!("\n{}, in the world `{}`", variant.words(), size.name);
     match refute(size, variant) {
         Some(found) => {
-            println!("  broken after {} states: {}\n{}", found.states, found.property, found.history);
+            let Counterexample { steps, states, property, history } = found;
+            println!("  broken in {steps} steps, after {states} states: {property}\n{history}");
             true
         }
         None => {

@@ -28,6 +28,8 @@ pub struct Counterexample {
     pub property: &'static str,
     /// The shortest history, in words.
     pub history: String,
+    /// The steps in it.
+    pub steps: usize,
     /// How many states were looked at before it was found.
     pub states: usize,
 }
@@ -64,7 +66,9 @@ pub fn refute(size: Size, variant: Variant) -> Option<Counterexample> {
     let states = checker.unique_state_count();
     let found = checker.discoveries().into_iter().find(|(name, _)| levels.contains(name));
     found.map(|(property, path)| {
-        let history = protocol.tell(&path.into_vec());
-        Counterexample { property, history, states }
+        let path = path.into_vec();
+        // The path holds the states; a step leads from each to the next.
+        let (steps, history) = (path.len().saturating_sub(1), protocol.tell(&path));
+        Counterexample { property, history, steps, states }
     })
 }

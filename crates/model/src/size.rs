@@ -252,12 +252,22 @@ impl Size {
             },
             Self {
                 second_tier: true,
-                proves_on: true,
                 instances: 2,
                 ..Self::plain(
                     "second-tier-more",
                     "as `second-tier`, with two writers",
                     vec![sync(A), sync(A)],
+                    vec![read(1, A, Level::Strong)],
+                )
+            },
+            Self {
+                second_tier: true,
+                proves_on: true,
+                instances: 2,
+                ..Self::plain(
+                    "second-tier-proven",
+                    "as `second-tier`, with entries that are proven further between reads",
+                    vec![sync(A)],
                     vec![read(1, A, Level::Strong)],
                 )
             },

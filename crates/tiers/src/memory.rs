@@ -129,6 +129,9 @@ impl<K, V> Lifecycle<K, Entry<V>> for CountEvictions {
     }
 }
 
+#[cfg(all(test, candor_interleavings))]
+mod interleavings;
+
 #[cfg(test)]
 mod tests {
     use super::*;

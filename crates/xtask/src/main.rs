@@ -12,6 +12,7 @@
 mod bench;
 mod cargo;
 mod check;
+mod concurrency;
 mod fuzz;
 mod model;
 mod sabotage;
@@ -33,6 +34,8 @@ cargo x <command>
   sabotage              defences taken out on purpose: the audit must notice (part of test)
   sim [args]            histories of real engines over a modelled source, each answer audited: --seconds n or --hours n,
                         --seed s, --replay s, --plan line; --power takes each defence out in turn, n seconds for each
+  concurrency [args]    the ledger, memory, flights and followers with a checker as the scheduler (part of test);
+                        --schedules n (20000)
   soak [args]           writers and faults on a real PostgreSQL, every answer judged; --minutes n (20), --seed n, --json
   fuzz [name [args]]    one fuzzer, for --seconds n, from --seed n; without a name, the list of them
   scoreboard [args]     the usual ways to cache beside Candor, on real servers, healthy and under faults
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         (Some("tidy"), []) => check::tidy_alone(),
         (Some("sabotage"), []) => sabotage::run(),
         (Some("sim"), arguments) => sim::run(arguments),
+        (Some("concurrency"), arguments) => concurrency::run(arguments),
         (Some("soak"), arguments) => soak::run(arguments),
         (Some("fuzz"), []) => fuzz::list(),
         (Some("fuzz"), [name, arguments @ ..]) => fuzz::run(name, arguments),

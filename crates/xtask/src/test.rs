@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     });
     if arguments.is_empty() {
         stages.run("sabotage", crate::sabotage::audit);
+        stages.run("concurrency", crate::concurrency::briefly);
     }
     stages.finish("test")
 }

@@ -1,7 +1,7 @@
 //! Which logs are followed in this process: a session token of any other log cannot be honoured.
 
+use crate::sync::Mutex;
 use candor_core::LogId;
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 

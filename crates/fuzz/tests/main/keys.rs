@@ -49,12 +49,17 @@ fn a_key_has_one_form_and_no_two_keys_are_stored_alike() {
                     "{name}: {part:?} is not the same again"
                 );
                 assert!(canonical.len() <= part.len() + 4, "{name}: {part:?} grew to {canonical:?}");
-                ways.push_str(name);
+                // Taken in a new way means: as new types. Those of all parts have more combinations than there is time.
+                if at < 2 {
+                    ways.push_str(name);
+                }
                 if at % 7 == key.len() % 7 {
                     key.push(value);
                 }
             }
-            ways.push(',');
+            if at < 2 {
+                ways.push(',');
+            }
         }
         let mut encoded = Vec::new();
         key.iter().for_each(|value| value.encode(&mut encoded));
