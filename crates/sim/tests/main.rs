@@ -38,7 +38,7 @@ async fn on_sqlite(reads: u64, fault: LoadFault) -> Audit {
 /// Whether there was anything to get wrong.
 fn assert_raced(audit: &Audit, reads: u64) {
     assert!(audit.answers >= reads, "{audit}");
-    assert!(audit.stale > reads / 200, "too little happened for the audit to mean anything: {audit}");
+    assert!(audit.stale > reads / 1000, "too little happened for the audit to mean anything: {audit}");
 }
 
 #[cfg(not(candor_sabotage))]
@@ -79,21 +79,24 @@ mod sabotaged {
     use super::*;
     use candor::sabotage::{Sabotage, set};
 
+    /// On a quick machine readers outrun the writer, and a few writes are all that can be missed.
+    const READS: u64 = 200_000;
+
     /// One after another: the sabotage is of the whole process.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn defences_that_are_taken_out_are_noticed() {
         set(Sabotage::Nothing);
-        for audit in [in_memory(50_000, LoadFault::None).await, on_sqlite(50_000, LoadFault::None).await] {
-            assert_raced(&audit, 50_000);
+        for audit in [in_memory(READS, LoadFault::None).await, on_sqlite(READS, LoadFault::None).await] {
+            assert_raced(&audit, READS);
             assert_eq!(audit.violations(), 0, "{audit}");
         }
         set(Sabotage::JudgeAlwaysCurrent);
-        for audit in [in_memory(50_000, LoadFault::None).await, on_sqlite(50_000, LoadFault::None).await] {
+        for audit in [in_memory(READS, LoadFault::None).await, on_sqlite(READS, LoadFault::None).await] {
             assert!(audit.broken.contains_key(&Broken::Strong), "{audit}");
             assert!(audit.broken.contains_key(&Broken::Position), "{audit}");
         }
         set(Sabotage::JoinAnyFlight);
-        for audit in [in_memory(50_000, LoadFault::None).await, on_sqlite(50_000, LoadFault::None).await] {
+        for audit in [in_memory(READS, LoadFault::None).await, on_sqlite(READS, LoadFault::None).await] {
             assert!(audit.broken.contains_key(&Broken::Strong), "{audit}");
         }
         set(Sabotage::Nothing);

@@ -1,7 +1,7 @@
 //! Faults, and the parts of a world that suffer them.
 //!
 //! A further part (a second tier that loses and resurrects entries, a relay with two leaders) implements [`Part`], is
-//! added to the list that [`wreak`] is given, and takes the verbs that mean something to it.
+//! added to the list that `wreak` is given, and takes the verbs that mean something to it.
 
 use super::client::Stage;
 use super::executor::{Handle, OUTSIDE};
