@@ -24,6 +24,9 @@ struct Interest {
 #[derive(Debug, Default)]
 pub(crate) struct Facets {
     tables: RwLock<HashMap<String, Vec<Interest>>>,
+    /// What the published tables are called, by their number, as read together with the fingerprint that the stream was
+    /// begun with. The stream's own names do not do: it describes a table once, and not again when its schema is renamed.
+    names: RwLock<HashMap<u32, Box<str>>>,
 }
 
 /// A column's value in a row of the log.
@@ -93,6 +96,18 @@ impl Facets {
                 None => interests[place].by_table = true,
             }
         }
+    }
+
+    /// A stream begins: these are the published tables and their names.
+    pub(crate) fn begin(&self, names: HashMap<u32, Box<str>>) {
+        *self.names.write() = names;
+    }
+
+    /// The name under which views know the table of this number; what the stream calls it, if it was not there when the
+    /// stream began.
+    pub(crate) fn table(&self, oid: u32, called: impl FnOnce() -> String) -> Box<str> {
+        let known = self.names.read().get(&oid).cloned();
+        known.unwrap_or_else(|| called().into())
     }
 
     /// Whether some view depends on the table.

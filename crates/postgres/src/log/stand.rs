@@ -3,11 +3,11 @@
 use super::task::Task;
 use super::{Standing, covered};
 use crate::fault;
-use crate::pool::Conn;
+use crate::pool::{Conn, Held};
 use crate::session::{Session, Stream};
 use candor_core::Xid;
 use candor_core::port::SourceError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::types::Type;
 
 /// A stream that stands.
@@ -46,6 +46,28 @@ const SLOT_SQL: &str = "\
 SELECT (s.confirmed_flush_lsn - '0/0'::pg_lsn)::int8, coalesce(to_jsonb(s) ->> 'two_phase', 'false') = 'true'
 FROM pg_replication_slots s WHERE s.slot_name = $1";
 
+/// The published tables, by their numbers, and what they are called. `$1` is the publication.
+const NAMES_SQL: &str = "\
+coalesce((SELECT array_agg(c.oid::oid ORDER BY c.oid) FROM pg_publication p, \
+  LATERAL pg_get_publication_tables(p.pubname::text) m JOIN pg_class c ON c.oid = m.relid WHERE p.pubname = $1), '{}'), \
+coalesce((SELECT array_agg(n.nspname || '.' || c.relname ORDER BY c.oid) FROM pg_publication p, \
+  LATERAL pg_get_publication_tables(p.pubname::text) m JOIN pg_class c ON c.oid = m.relid \
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1), '{}')";
+
+/// The fingerprint, and the tables' names under the same snapshot.
+async fn read_coverage(
+    held: &Held,
+    publication: &str,
+) -> Result<(String, HashMap<u32, Box<str>>), SourceError> {
+    let sql = format!("SELECT {}, {NAMES_SQL}", covered(publication));
+    let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
+    let row = held.client.query_typed_one(&sql, &[(&publication, Type::TEXT)]).await.map_err(doing)?;
+    let numbers: Vec<u32> = row.try_get(1).map_err(doing)?;
+    let names: Vec<String> = row.try_get(2).map_err(doing)?;
+    let names = numbers.into_iter().zip(names.into_iter().map(String::into_boxed_str)).collect();
+    Ok((row.try_get(0).map_err(doing)?, names))
+}
+
 impl Task {
     /// Connects, starts the stream, and finds out from where it tells everything.
     pub(super) async fn stand(&mut self) -> Result<Stood, SourceError> {
@@ -71,10 +93,7 @@ impl Task {
             ));
         }
         // Before the views: what changes after this question shows at the next fence.
-        let coverage_sql = format!("SELECT {}", covered(&publication));
-        let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
-        let row = held.client.query_typed_one(&coverage_sql, &[]).await.map_err(doing)?;
-        let coverage: String = row.try_get(0).map_err(doing)?;
+        let (coverage, names) = read_coverage(&held, &publication).await?;
         self.views.compile_all(&mut held, &publication, &self.facets).await?;
         let known = self.reached.clone().filter(|known| known.log == identity.log());
         let reached = known.as_ref().map(|known| known.sent);
@@ -118,6 +137,7 @@ impl Task {
             self.visibility.settle(identity.log(), from, unsettled.into_iter().map(Xid));
         }
         held.settled();
+        self.facets.begin(names);
         Ok(Stood { stream, standing: Standing { identity, coverage }, from, goes_on })
     }
 }

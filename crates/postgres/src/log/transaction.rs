@@ -40,7 +40,7 @@ impl Transaction {
     }
 
     pub(super) fn truncate(&mut self, facets: &Facets, relation: &Relation) {
-        facets.gather_whole(&table(relation), &mut self.gathered);
+        facets.gather_whole(&name(facets, relation), &mut self.gathered);
     }
 
     /// The change, if it concerns any view.
@@ -57,7 +57,7 @@ impl Transaction {
         old: Option<Vec<Seen<'a>>>,
         new: Option<Vec<Seen<'a>>>,
     ) {
-        let table = table(relation);
+        let table = name(facets, relation);
         if !facets.knows(&table) {
             return;
         }
@@ -67,6 +67,11 @@ impl Transaction {
 }
 
 /// The name under which views know the table.
+fn name(facets: &Facets, relation: &Relation) -> Box<str> {
+    facets.table(relation.oid, || table(relation))
+}
+
+/// What the stream calls the table.
 pub(super) fn table(relation: &Relation) -> String {
     format!("{}.{}", relation.schema, relation.table)
 }

@@ -1,6 +1,6 @@
 //! Changes of the schema that change answers without a word about any row, through the whole cache.
 
-use super::world::{World, view};
+use super::world::{World, options, view};
 use candor::Level;
 use candor_core::{Rows, ViewQuery};
 use candor_testbed::Cluster;
@@ -194,4 +194,26 @@ async fn a_table_that_has_another_name_for_the_length_of_one_transaction_was_cha
     let schema = "BEGIN; ALTER SCHEMA shop RENAME TO other; UPDATE other.item SET price = 4;
                   ALTER SCHEMA other RENAME TO shop; COMMIT";
     changes(&world, schema, 4, "UPDATE shop.item SET price = 5 WHERE id = 1", 5).await;
+}
+
+/// The server describes a table once per stream, and not again when its schema is renamed: what a transaction wrote under
+/// another name leaves the stream calling the table by that name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_known_by_its_number_whatever_the_stream_called_it_last() {
+    let world = World::new(Cluster::start(), SCHEMA, &[item()]).await;
+    world.warm(0, 1).await;
+    let cluster = std::sync::Arc::clone(&world.cluster);
+    drop(world);
+    // Decoded by the stream that tells of what follows.
+    cluster.psql(
+        "BEGIN; ALTER SCHEMA shop RENAME TO other; UPDATE other.item SET price = 4;
+         ALTER SCHEMA other RENAME TO shop; COMMIT",
+    );
+    let again = candor_postgres::Postgres::open(options(&cluster));
+    let world = World::over(cluster, again, &[item()]).await;
+    for price in 5..8 {
+        world.warm(0, 1).await;
+        world.cluster.psql(&format!("UPDATE shop.item SET price = {price} WHERE id = 1"));
+        world.only_tells(price, 0, 1).await;
+    }
 }
