@@ -4,14 +4,15 @@
 //! source, the log and the clock are those of [`crate::testing`]. What is stated holds in every interleaving; what is
 //! tried is many of them, drawn at random from seeds that a failure prints.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic with its place is the message")]
+
 mod fences;
 mod loads;
 
 use crate::seams::{Spawn, SplitMix, World};
 use crate::testing::{ManualClock, MemoryLog, MemorySource};
-use candor_core::Position;
-use candor_core::Record;
 use candor_core::port::{BoxFuture, Feed, Log, SourceError};
+use candor_core::{Position, Record};
 use shuttle::future::JoinHandle;
 use std::sync::{Arc, Mutex, PoisonError};
 

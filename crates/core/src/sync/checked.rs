@@ -78,17 +78,17 @@ macro_rules! atomic {
     ($name:ident, $number:ty) => {
         /// The atomic, and the latest value that was stored.
         #[derive(Debug)]
-        pub(crate) struct $name(loom::sync::atomic::$name, Cell<$number>);
+        pub(crate) struct $name(loom::sync::atomic::$name, std::sync::atomic::$name);
 
         impl $name {
             pub(crate) fn new(value: $number) -> Self {
-                Self(loom::sync::atomic::$name::new(value), Cell::new(value))
+                Self(loom::sync::atomic::$name::new(value), std::sync::atomic::$name::new(value))
             }
 
             #[track_caller]
             pub(crate) fn load(&self, order: Ordering) -> $number {
                 if is_writing() {
-                    return self.1.get();
+                    return self.1.load(Ordering::Relaxed);
                 }
                 note_reader();
                 self.0.load(kept(order))
@@ -98,7 +98,7 @@ macro_rules! atomic {
             pub(crate) fn store(&self, value: $number, order: Ordering) {
                 assert!(is_writing(), "a store without the writers' lock");
                 self.0.store(value, kept(order));
-                self.1.set(value);
+                self.1.store(value, Ordering::Relaxed);
             }
         }
     };
@@ -112,7 +112,7 @@ impl AtomicU64 {
     pub(crate) fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
         assert!(is_writing(), "a store without the writers' lock");
         let former = self.0.fetch_max(value, kept(order));
-        self.1.set(former.max(value));
+        self.1.fetch_max(value, Ordering::Relaxed);
         former
     }
 }
