@@ -14,9 +14,9 @@ const UNMISSED: &[&str] = &[
     "let untouched = proven >= self.watermark.load(Ordering::Acquire)",
     "|| entry.tags().iter().all(|tag| self.lasts[self.stripe(*tag)].load(Ordering::Acquire) <= proven);",
     // What is claimed of an outdated entry is no more than the glance, so a horizon that rises later harms nobody.
-    "if proven < self.horizon.load(Ordering::Acquire) {",
+    "if is_below_horizon(proven, self.horizon.load(Ordering::Acquire)) {",
     // Read and raised under the lock of the shard.
-    "if proven < floor.load(Ordering::Acquire).max(history.forgotten()) {",
+    "if is_below_floor(proven, floor.load(Ordering::Acquire).max(history.forgotten())) {",
     // The watermark is stored after it, and releases both.
     "self.horizon.store(record.previous, Ordering::Release);",
     // It tells readers to give up, and nothing more.
