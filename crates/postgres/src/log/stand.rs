@@ -48,18 +48,17 @@ FROM pg_replication_slots s WHERE s.slot_name = $1";
 
 /// The published tables, by their numbers, and what they are called. `$1` is the publication.
 const NAMES_SQL: &str = "\
-coalesce((SELECT array_agg(c.oid::oid ORDER BY c.oid) FROM pg_publication p, \
-  LATERAL pg_get_publication_tables(p.pubname::text) m JOIN pg_class c ON c.oid = m.relid WHERE p.pubname = $1), '{}'), \
-coalesce((SELECT array_agg(n.nspname || '.' || c.relname ORDER BY c.oid) FROM pg_publication p, \
-  LATERAL pg_get_publication_tables(p.pubname::text) m JOIN pg_class c ON c.oid = m.relid \
-  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1), '{}')";
+SELECT coalesce(array_agg(c.oid), '{}') AS numbers, coalesce(array_agg(n.nspname || '.' || c.relname), '{}') AS names
+FROM pg_publication p, LATERAL pg_get_publication_tables(p.pubname::text) m
+JOIN pg_class c ON c.oid = m.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = $1";
 
 /// The fingerprint, and the tables' names under the same snapshot.
 async fn read_coverage(
     held: &Held,
     publication: &str,
 ) -> Result<(String, HashMap<u32, Box<str>>), SourceError> {
-    let sql = format!("SELECT {}, {NAMES_SQL}", covered(publication));
+    let sql = format!("SELECT {}, t.numbers, t.names FROM ({NAMES_SQL}) t", covered(publication));
     let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
     let row = held.client.query_typed_one(&sql, &[(&publication, Type::TEXT)]).await.map_err(doing)?;
     let numbers: Vec<u32> = row.try_get(1).map_err(doing)?;

@@ -10,6 +10,17 @@ const SCHEMA: &str = "
     CREATE TABLE shop.item (id int8 PRIMARY KEY, price int);
     INSERT INTO shop.item SELECT i, 1 FROM generate_series(1, 100) AS i;";
 
+/// A publication that names a schema, and no table.
+const IN_SCHEMA: &str =
+    "CREATE PUBLICATION candor FOR TABLES IN SCHEMA shop WITH (publish_via_partition_root = true)";
+
+/// A world whose publication somebody else made.
+async fn published(publication: &str) -> World {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    World::new(cluster, publication, &[item()]).await
+}
+
 fn item() -> ViewQuery {
     view("item", "SELECT id, price FROM shop.item WHERE id = $1", Rows::One)
 }
@@ -146,11 +157,7 @@ async fn a_schema_change_that_an_event_trigger_tells_of_ends_what_was_proven() {
 /// What one transaction takes away, writes to and puts back is as it was before and after, and nothing of it was logged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_leaves_the_publication_for_the_length_of_one_transaction_was_changed() {
-    let cluster = Cluster::start();
-    cluster.psql(SCHEMA);
-    let publication =
-        "CREATE PUBLICATION candor FOR TABLES IN SCHEMA shop WITH (publish_via_partition_root = true)";
-    let world = World::new(cluster, publication, &[item()]).await;
+    let world = published(IN_SCHEMA).await;
     let change = "BEGIN; ALTER PUBLICATION candor DROP TABLES IN SCHEMA shop; UPDATE shop.item SET price = 2;
                   ALTER PUBLICATION candor ADD TABLES IN SCHEMA shop; COMMIT";
     changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
@@ -158,11 +165,7 @@ async fn a_schema_that_leaves_the_publication_for_the_length_of_one_transaction_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_leaves_a_published_schema_for_the_length_of_one_transaction_was_changed() {
-    let cluster = Cluster::start();
-    cluster.psql(SCHEMA);
-    let publication =
-        "CREATE PUBLICATION candor FOR TABLES IN SCHEMA shop WITH (publish_via_partition_root = true)";
-    let world = World::new(cluster, publication, &[item()]).await;
+    let world = published(IN_SCHEMA).await;
     let change = "BEGIN; ALTER TABLE shop.item SET SCHEMA public; UPDATE item SET price = 2;
                   ALTER TABLE item SET SCHEMA shop; COMMIT";
     changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
