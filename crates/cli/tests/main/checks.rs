@@ -92,10 +92,12 @@ fn a_refused_view_has_its_place_and_the_mend() {
 #[test]
 fn a_source_that_cannot_be_opened_does_not_hide_the_others() {
     let world = World::new();
+    // A port of nobody's: `get` asks a server first if one stands where the configuration says.
+    let server = "[server]\nhttp = \"127.0.0.1:0\"\n";
     let more = "[source.shed]\nkind = \"sqlite\"\npath = \"shed.db\"\n\
         [view.tool]\nowner = \"x\"\nsource = \"shed\"\nkey = [\"id:int8\"]\n\
         sql = \"SELECT name FROM tool WHERE id = $1\"\n";
-    world.configure("", &format!("{more}{VIEWS}"));
+    world.configure(server, &format!("{more}{VIEWS}"));
     for is_there in [false, true] {
         if is_there {
             world.file("shed.db", &"only text that goes on for a while".repeat(100));

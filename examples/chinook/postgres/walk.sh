@@ -2,21 +2,14 @@
 # Walks through four views of the Chinook database while psql and pgbench write past Candor, and checks every answer.
 #
 # Needs: candor, psql, pgbench and jq in PATH; CHINOOK_URL, the address of a database that holds Chinook in the schema
-# public (with wal_level = logical, by a role that may set up). Leaves the rows it adds. See README.md.
+# public (with wal_level = logical, by a role that may set up). Leaves the rows it adds. See ../README.md.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${CHINOOK_URL:?the address of the database}"
-export CANDOR_URL=http://127.0.0.1:7070
-failed=0
+# shellcheck source=../walk.bash
+source ../walk.bash
 
-say() { printf '\n== %s\n' "$*"; }
 sql() { printf '   psql: %s\n' "$1"; psql -X -q -v ON_ERROR_STOP=1 "$CHINOOK_URL" -c "$1"; }
-# The value of a key at a level, compact; `null` where the source has no row.
-value() { candor get "${@:2}" --level "$1" --json | jq -c .value || true; }
-receipt() { candor get "${@:2}" --level "$1" --json | jq -r '.receipt | "\(.from), \(.proof), bound \(.bound) ms"' || true; }
-same() { # what it is, as it is, as it should be
-  if [ "$2" = "$3" ]; then printf '   ok    %s: %.100s\n' "$1" "$2"; else failed=1; printf '   WRONG %s: %s, not %s\n' "$1" "$2" "$3"; fi
-}
 truth() { psql -X -q -A -t "$CHINOOK_URL" -c "$1"; }
 
 say 'what stands in the way'
@@ -27,23 +20,15 @@ candor setup
 candor check
 candor map
 
-candor serve &
-server=$!
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null || true' EXIT
-until curl -sf "$CANDOR_URL/readyz" >/dev/null; do sleep 0.1; done
-
-say 'a first read of each view, from the source; a second one, from memory'
-for view in 'track 1' 'invoice 1' 'album_tracks 1' genre_counts; do
-  # shellcheck disable=SC2086 # a view and its key are two words
-  printf '   %-15s %s; then %s\n' "$view" "$(receipt any $view)" "$(receipt any $view)"
-done
+serve
+first_reads
 
 say 'update: every level'
 sql "UPDATE track SET name = 'Renamed' WHERE track_id = 1"
 same 'strong, a row' "$(value strong track 1 | jq -r .name)" Renamed
 same 'strong, a list' "$(value strong album_tracks 1 | jq -r '.[0].name')" Renamed
 token=$(psql -X -q -A -t "$CHINOOK_URL" -c "UPDATE track SET name = 'Again' WHERE track_id = 1" \
-  -c "$(sed -n '/<!-- token -->/,/^```$/p' ../../docs/postgres.md | sed '1,2d;$d')")
+  -c "$(sed -n '/<!-- token -->/,/^```$/p' ../../../docs/postgres.md | sed '1,2d;$d')")
 same 'session, by a token of SQL alone' "$(candor get track 1 --session "$token" --json | jq -r .value.name)" Again
 same 'bounded' "$(sleep 0.2; value bounded:100ms track 1 | jq -r .name)" Again
 same 'any, a moment later' "$(sleep 1; value any track 1 | jq -r .name)" Again
@@ -113,4 +98,4 @@ candor explain track 1
 say 'metrics'
 curl -s "$CANDOR_URL/metrics" | grep -E '^candor_(slot|pool|feed)' | sed 's/^/   /'
 
-if [ $failed = 0 ]; then say 'all as promised'; else say 'NOT as promised'; exit 1; fi
+verdict
