@@ -11,6 +11,7 @@ use candor_testbed::{Cluster, Mode, Proxy};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Everything that can be broken.
@@ -167,15 +168,18 @@ impl Theatre {
                     self.cluster.try_psql("SELECT count(*) FROM marker").is_ok_and(|count| count == "0")
                 });
             }),
-            Kind::Crash => self.crash(|| {
-                if random.once_in(2) {
-                    self.cluster.crash();
-                } else {
-                    self.cluster.stop(Mode::Immediate);
-                }
-                self.rest(Duration::from_millis(random.below(2000)));
-                self.cluster.start_again();
-            }),
+            Kind::Crash => {
+                self.loosen(Duration::from_millis(200 + random.below(600)));
+                self.crash(|| {
+                    if random.once_in(2) {
+                        self.cluster.crash();
+                    } else {
+                        self.cluster.stop(Mode::Immediate);
+                    }
+                    self.rest(Duration::from_millis(random.below(2000)));
+                    self.cluster.start_again();
+                });
+            }
             Kind::Restart => {
                 self.cluster.restart();
             }
@@ -203,10 +207,23 @@ impl Theatre {
         self.faults.lock().ended();
     }
 
+    /// For a while nobody waits for the disk. What is visible meanwhile is on it only if something else forces it there: a
+    /// strong read does.
+    fn loosen(&self, duration: Duration) {
+        self.sql("ALTER SYSTEM SET synchronous_commit = off");
+        self.sql("SELECT pg_reload_conf()");
+        self.stage.is_loose.store(true, Ordering::Relaxed);
+        self.rest(duration);
+    }
+
     /// A crash: what was visible and not yet on disk may be gone. Declares the new era.
     fn crash(&self, happen: impl FnOnce()) {
         let crashed = now();
         happen();
+        if self.stage.is_loose.swap(false, Ordering::Relaxed) {
+            self.sql("ALTER SYSTEM RESET synchronous_commit");
+            self.sql("SELECT pg_reload_conf()");
+        }
         self.resolve();
         // Nothing of the old era lies above it.
         let lsn = self.cluster.psql("SELECT pg_current_wal_insert_lsn()");

@@ -99,6 +99,9 @@ impl Judge {
     fn hold(&mut self, seen: Observation, truth: &Truth, faults: &Faults) {
         let finding = find(truth, &seen.content);
         self.weigh(&seen, truth, finding.as_ref());
+        if finding.as_ref().is_some_and(|finding| finding.rows.iter().any(|(_, shown)| shown.is_lost)) {
+            self.report.lost_shown += 1;
+        }
         let mut broken: Vec<(Broken, Nanos)> = Vec::new();
         match &finding {
             None => {

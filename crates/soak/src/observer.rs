@@ -23,6 +23,8 @@ pub(crate) struct Stage {
     /// Cleared when the last answers have been asked for.
     pub(crate) is_reading: AtomicBool,
     pub(crate) acknowledged: AtomicU64,
+    /// Set before a crash: everybody commits without waiting for the disk, so that the crash has something to take back.
+    pub(crate) is_loose: AtomicBool,
     /// Set by the judge when the report has what the run is for.
     pub(crate) is_enough: AtomicBool,
     /// When each door last answered from memory with a proof. What breaks things waits for that, or the cache would not be
@@ -41,6 +43,7 @@ impl Stage {
             is_writing: true.into(),
             is_reading: true.into(),
             acknowledged: AtomicU64::new(0),
+            is_loose: false.into(),
             is_enough: false.into(),
             proven: Mutex::default(),
             failure: Mutex::default(),
@@ -66,6 +69,10 @@ impl Stage {
 
     pub(crate) fn is_writing(&self) -> bool {
         self.is_writing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_loose(&self) -> bool {
+        self.is_loose.load(Ordering::Relaxed)
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Report {
     pub(crate) versions: u64,
     pub(crate) acknowledged: u64,
     pub(crate) lost: u64,
+    /// Answers that showed what a crash then took back.
+    pub(crate) lost_shown: u64,
     pub(crate) memory_max: usize,
     pub(crate) unjudged: usize,
     /// The server of Candor's that ended by itself; with its last words.
@@ -140,8 +142,8 @@ impl Report {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "soak: {:.0} s, seed {}; {} versions committed ({} transactions acknowledged to us), {} seen and lost in crashes",
-            self.seconds, self.seed, self.versions, self.acknowledged, self.lost
+            "soak: {:.0} s, seed {}; {} versions committed ({} transactions acknowledged to us), {} seen and lost in crashes, {} answers had shown them",
+            self.seconds, self.seed, self.versions, self.acknowledged, self.lost, self.lost_shown
         );
         let faults: Vec<_> = self.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let _ = writeln!(text, "faults: {}", faults.join(", "));
@@ -244,7 +246,7 @@ impl Report {
             .collect();
         json!({"seed": self.seed, "seconds": self.seconds, "answers": self.answers(), "false_receipts": self.violations(),
             "broken": broken, "levels": lines.collect::<Vec<_>>(), "faults": self.faults, "figures": figures,
-            "versions": self.versions, "acknowledged": self.acknowledged, "lost": self.lost, "unknown": self.unknown,
+            "versions": self.versions, "acknowledged": self.acknowledged, "lost": self.lost, "lost_shown": self.lost_shown, "unknown": self.unknown,
             "reordered": self.reordered, "not_judged": self.unjudged, "states_max": self.memory_max,
             "stale_if_unjudged": self.opportunities(), "contradictions": self.contradictions, "deaths": self.deaths, "stories": self.stories})
     }

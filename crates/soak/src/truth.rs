@@ -49,6 +49,8 @@ pub(crate) struct Shown {
     pub(crate) index: u64,
     pub(crate) superseded: Nanos,
     pub(crate) commit: Option<u64>,
+    /// No log has it, although the log was read up to where it would be: a crash took it back.
+    pub(crate) is_lost: bool,
 }
 
 #[derive(Debug, Default)]
@@ -237,7 +239,12 @@ impl Truth {
         let mut superseded = NEVER;
         for (index, state) in row.states.iter().enumerate().rev() {
             if is_it(state) {
-                return Some(Shown { index: row.forgotten + index as u64, superseded, commit: state.commit });
+                return Some(Shown {
+                    index: row.forgotten + index as u64,
+                    superseded,
+                    commit: state.commit,
+                    is_lost: state.place.is_none(),
+                });
             }
             superseded = superseded.min(state.seen);
         }
