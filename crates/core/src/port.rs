@@ -64,6 +64,17 @@ pub trait Source: Send + Sync + 'static {
         view: ViewHandle,
         keys: Arc<[Box<[KeyValue]>]>,
     ) -> BoxFuture<'_, Result<Fill, SourceError>>;
+
+    /// The same for a read that may be answered by a copy of the source, where there is one. What is shown was visible at
+    /// the source itself when this ends, and nothing is missing that was visible there when it was called: a copy that
+    /// cannot prove both does not answer.
+    fn fill_from_copy(
+        &self,
+        view: ViewHandle,
+        keys: Arc<[Box<[KeyValue]>]>,
+    ) -> BoxFuture<'_, Result<Fill, SourceError>> {
+        self.fill(view, keys)
+    }
 }
 
 /// The number under which a source knows a prepared view.

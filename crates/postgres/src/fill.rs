@@ -1,8 +1,8 @@
 //! One fill: answers, tags, snapshot and position, all from one statement and in one round trip.
 //!
 //! ```text
-//! direct    [replay position, on a standby]                      prepared statement
-//! pooler    BEGIN READ ONLY; SET LOCAL …; [replay position]      unnamed statement        COMMIT
+//! direct    [replay position, on a standby]                      prepared statement   [history]
+//! pooler    BEGIN READ ONLY; SET LOCAL …; [replay position]      unnamed statement    [history]; COMMIT
 //!           └────────────────────────────── sent together, answered together ───────────────────┘
 //! ```
 //!
@@ -33,11 +33,11 @@ use seen::Told;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, RowStream, SimpleQueryMessage};
+use tokio_postgres::{Client, RowStream, SimpleQueryMessage, SimpleQueryRow};
 
 pub(crate) use plan::{Bounds, FillPlan};
 pub(crate) use reading::Reading;
-pub(crate) use seen::Seen;
+pub(crate) use seen::{History, REPLAYED_SQL, Seen};
 pub(crate) use visible::Visible;
 
 /// How much longer than the server's time limit the answer may be under way. Beyond, the server or the network is silent.
@@ -50,6 +50,8 @@ pub(crate) struct RawFill {
     pub(crate) seen: Seen,
     /// One per key, in the order asked.
     pub(crate) answers: Vec<Filled>,
+    /// Whose history the server shares, where that was asked.
+    pub(crate) history: Option<History>,
 }
 
 /// Fills any number of keys.
@@ -66,6 +68,24 @@ pub(crate) async fn fill(
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
 ) -> Result<RawFill, SourceError> {
+    fill_with(pool, plan, keys, false).await
+}
+
+/// The same from a standby, which is also asked whose history it shares.
+pub(crate) async fn fill_of_standby(
+    pool: &Pool,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+) -> Result<RawFill, SourceError> {
+    fill_with(pool, plan, keys, true).await
+}
+
+async fn fill_with(
+    pool: &Pool,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+    asks_history: bool,
+) -> Result<RawFill, SourceError> {
     let query = &plan.compiled.query;
     let doing = format!("a fill of view `{}`", query.name);
     if keys.is_empty() {
@@ -81,7 +101,8 @@ pub(crate) async fn fill(
     let mut held = pool.acquire().await?;
     let (mut may_reconnect, mut may_prepare, mut may_ask_again) = (true, true, true);
     loop {
-        let error = match attempt(pool, &mut held, plan, keys, &doing).await {
+        let asking = Asking { plan, keys, doing: &doing, asks_history };
+        let error = match attempt(pool, &mut held, &asking).await {
             Ok(attempt) => {
                 held.in_recovery = attempt.told.in_recovery;
                 if attempt.told.in_recovery && attempt.replayed.is_none() && may_ask_again {
@@ -92,6 +113,7 @@ pub(crate) async fn fill(
                 return Ok(RawFill {
                     seen: attempt.told.seen(attempt.replayed, identity),
                     answers: attempt.answers,
+                    history: attempt.history,
                 });
             }
             Err(Failed::Otherwise(error)) => return Err(error),
@@ -151,13 +173,24 @@ async fn one_by_one(
         bytes_left = bytes_left.checked_sub(bytes).ok_or_else(|| rows::too_many_bytes(plan, doing))?;
         answers.extend(answer);
     }
-    Ok(RawFill { seen: reading.end().await?, answers })
+    // What it saw is known, and not whose history; where that is asked, this does not answer.
+    Ok(RawFill { seen: reading.end().await?, answers, history: None })
+}
+
+/// What is asked.
+struct Asking<'a> {
+    plan: &'a FillPlan,
+    keys: &'a [Box<[KeyValue]>],
+    /// For messages.
+    doing: &'a str,
+    asks_history: bool,
 }
 
 /// What an attempt brought.
 struct Attempt {
     told: Told,
     replayed: Option<Lsn>,
+    history: Option<History>,
     answers: Vec<Filled>,
 }
 
@@ -168,39 +201,37 @@ enum Failed {
     Otherwise(SourceError),
 }
 
-async fn attempt(
-    pool: &Pool,
-    held: &mut Held,
-    plan: &FillPlan,
-    keys: &[Box<[KeyValue]>],
-    doing: &str,
-) -> Result<Attempt, Failed> {
+async fn attempt(pool: &Pool, held: &mut Held, asking: &Asking<'_>) -> Result<Attempt, Failed> {
+    let doing = asking.doing;
     let statement_timeout = pool.options().statement_timeout;
     let limit = statement_timeout + GRACE;
     held.busy();
     // From here an early return, like being dropped, ends the statement at the server and gives up the connection.
-    let outcome = timeout(limit, ask(held, plan, keys, statement_timeout, doing)).await.map_err(|_| {
+    let outcome = timeout(limit, ask(held, asking, statement_timeout)).await.map_err(|_| {
         Failed::Otherwise(SourceError::slow(format!(
             "{doing}: no answer within {} ms, though the server should have given up by then; look at the network",
             limit.as_millis()
         )))
     })??;
     held.settled();
-    let (replayed, read) = outcome.map_err(Failed::Statement)?;
-    let (told, answers) = read.map_err(Failed::Otherwise)?;
-    Ok(Attempt { told, replayed, answers })
+    let Sides { before, asked, after } = outcome.map_err(Failed::Statement)?;
+    let (told, answers) = asked.map_err(Failed::Otherwise)?;
+    let replayed = before.as_ref().and_then(|row| row.get(0)?.parse().ok());
+    Ok(Attempt { told, replayed, history: after.as_ref().map(History::of_row), answers })
 }
 
-type Answered = Result<(Option<Lsn>, Result<(Told, Vec<Filled>), SourceError>), tokio_postgres::Error>;
+type Answered = Result<Sides, tokio_postgres::Error>;
+
+/// The statement's answer, and what was asked before it and after it.
+struct Sides {
+    before: Option<SimpleQueryRow>,
+    asked: Result<(Told, Vec<Filled>), SourceError>,
+    after: Option<SimpleQueryRow>,
+}
 
 /// Sends everything at once and reads everything. The outer error is for answers not read to their end.
-async fn ask(
-    held: &mut Held,
-    plan: &FillPlan,
-    keys: &[Box<[KeyValue]>],
-    statement_timeout: Duration,
-    doing: &str,
-) -> Result<Answered, Failed> {
+async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) -> Result<Answered, Failed> {
+    let Asking { plan, keys, doing, asks_history } = *asking;
     let statement = plan.statement(keys);
     let values = plan.values(keys);
     let is_pooled = held.route == Route::Pooler;
@@ -230,13 +261,14 @@ async fn ask(
     // The three are polled, and so sent, in this order.
     let (before, asked, after) =
         try_join3(async { Ok(simple(client, before.as_deref()).await) }, asked, async {
-            Ok(simple(client, is_pooled.then_some("COMMIT")).await)
+            Ok(simple(client, after(is_pooled, asks_history).as_deref()).await)
         })
         .await?;
     // The first error is the cause; what follows it failed because of it.
-    Ok(before
-        .and_then(|replayed| asked.map(|read| (replayed, read)))
-        .and_then(|outcome| after.map(|_| outcome)))
+    Ok(match (before, asked, after) {
+        (Ok(before), Ok(asked), Ok(after)) => Ok(Sides { before, asked, after }),
+        (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => Err(error),
+    })
 }
 
 async fn read(
@@ -264,12 +296,22 @@ fn before(is_pooled: bool, in_recovery: bool, statement_timeout: Duration) -> Op
     }
 }
 
-/// Runs statements without parameters. If they answer anything, it is a log position.
-async fn simple(client: &Client, sql: Option<&str>) -> Result<Option<Lsn>, tokio_postgres::Error> {
+/// What comes after it, in the same session: the history of a standby, the end of a pooler's transaction.
+fn after(is_pooled: bool, asks_history: bool) -> Option<String> {
+    match (is_pooled, asks_history) {
+        (false, false) => None,
+        (false, true) => Some(seen::HISTORY_SQL.into()),
+        (true, false) => Some("COMMIT".into()),
+        (true, true) => Some(format!("{}; COMMIT", seen::HISTORY_SQL)),
+    }
+}
+
+/// Runs statements without parameters and gives the row that they answer, if any.
+async fn simple(client: &Client, sql: Option<&str>) -> Result<Option<SimpleQueryRow>, tokio_postgres::Error> {
     let Some(sql) = sql else { return Ok(None) };
     let messages = client.simple_query(sql).await?;
-    Ok(messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+    Ok(messages.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     }))
 }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Where to look: `postgres` is the handle; `log` and `visibility` are the truth path, `session` and `pgoutput` carry it;
-//! `pool` and `fill` are the read path; `derive` and `catalog` say what a view depends on; `setup` and `status` are for
+//! `pool`, `fill` and `standby` are the read path; `derive` and `catalog` say what a view depends on; `setup` and `status` are for
 //! the people who run it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "real servers are waited for in real time"))]
@@ -35,6 +35,7 @@ pub mod postgres;
 mod refuse;
 mod session;
 mod setup;
+mod standby;
 pub mod status;
 mod token;
 mod view;
@@ -45,5 +46,6 @@ pub use options::{ConnectOptions, PostgresOptions};
 pub use pool::PoolFigures;
 pub use postgres::{Postgres, SetupPlan};
 pub use setup::SetupOptions;
+pub use standby::StandbyFigures;
 pub use status::SlotFigures;
 pub use token::{is_token, read_token};

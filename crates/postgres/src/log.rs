@@ -19,6 +19,7 @@
 //! confirmed position, and opens a gap.
 
 mod fence;
+mod mark;
 mod stand;
 mod task;
 mod transaction;
@@ -37,6 +38,8 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use mark::mark_of;
 
 /// Fences and followers that may wait for the task. It answers in microseconds unless it is connecting, and then all are
 /// refused alike.

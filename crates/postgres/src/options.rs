@@ -24,7 +24,10 @@ pub struct PostgresOptions {
     /// The server's own address, where `connect` leads through a pooler, which cannot pass the log on. It serves for the
     /// log and everything rare; fills alone go through the pooler. `None` where one address serves for all.
     pub direct: Option<ConnectOptions>,
-    /// Connections for fills.
+    /// A standby of the same server, for fills that may be answered by a copy. It answers only what it can prove with the
+    /// primary's help; else the primary is asked. `None` where all fills go to the primary.
+    pub standby: Option<ConnectOptions>,
+    /// Connections for fills; as many again to the standby.
     pub connections_max: usize,
     /// How long a fill waits for a connection.
     pub acquire_timeout: Duration,
@@ -124,6 +127,7 @@ impl PostgresOptions {
             connect,
             pooler: false,
             direct: None,
+            standby: None,
             connections_max: 8,
             acquire_timeout: Duration::from_millis(250),
             statement_timeout: Duration::from_secs(2),
@@ -144,6 +148,12 @@ impl PostgresOptions {
             Some(direct) => Self { connect: direct.clone(), pooler: false, direct: None, ..self.clone() },
             None => self.clone(),
         }
+    }
+
+    /// The same for the standby, if there is one.
+    pub(crate) fn at_standby(&self) -> Option<Self> {
+        let connect = self.standby.clone()?;
+        Some(Self { connect, pooler: false, direct: None, standby: None, ..self.clone() })
     }
 }
 

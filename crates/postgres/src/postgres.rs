@@ -10,6 +10,7 @@ use crate::log::Log as LogTask;
 use crate::options::PostgresOptions;
 use crate::pool::{Pool, PoolFigures};
 use crate::setup::{self, Needs, SetupOptions};
+use crate::standby::{Standby, StandbyFigures};
 use crate::status::{self, SlotFigures, Status};
 use crate::view::Views;
 use crate::visibility::UnderWay;
@@ -26,6 +27,7 @@ pub struct Postgres {
 struct Inner {
     options: PostgresOptions,
     pool: Pool,
+    standby: Option<Standby>,
     /// For everything rare.
     chores: Pool,
     views: Arc<Views>,
@@ -55,6 +57,7 @@ impl Postgres {
         let rare = PostgresOptions { connections_max: 2, ..options.direct() };
         let inner = Inner {
             pool: Pool::new(options.clone()),
+            standby: Standby::of(&options),
             chores: Pool::new(rare),
             views: Arc::new(Views::new(bounds)),
             facets: Arc::default(),
@@ -111,6 +114,7 @@ impl Postgres {
     ) -> Result<SetupPlan, SourceError> {
         let (needs, refused) = self.needs(views).await?;
         let facts = self.facts(&needs).await?;
+        let options = SetupOptions { standby: options.standby || self.inner.standby.is_some(), ..options };
         Ok(SetupPlan { statements: setup::plan(&facts, &needs, options), refused })
     }
 
@@ -213,6 +217,11 @@ impl Postgres {
         self.inner.pool.figures()
     }
 
+    /// What the standby for fills did; `None` where there is none.
+    pub fn standby_figures(&self) -> Option<StandbyFigures> {
+        self.inner.standby.as_ref().map(Standby::figures)
+    }
+
     /// How it was set up.
     pub fn options(&self) -> &PostgresOptions {
         &self.inner.options
@@ -294,6 +303,19 @@ impl Inner {
         Ok(Fill { stamp: stamp(filled.seen, under_way), answers: filled.answers })
     }
 
+    async fn fill_from_copy(
+        &self,
+        view: ViewHandle,
+        keys: Arc<[Box<[KeyValue]>]>,
+    ) -> Result<Fill, SourceError> {
+        if let Some((standby, log)) = self.standby.as_ref().zip(self.log.get())
+            && let Some(fill) = standby.fill(log, &*self.views.at(view)?, &keys).await
+        {
+            return Ok(fill);
+        }
+        self.fill(view, keys).await
+    }
+
     /// Taken before a statement is sent: what it may not see must not be forgotten meanwhile.
     fn under_way(&self) -> Option<UnderWay> {
         self.log.get().map(|log| log.visibility.begin())
@@ -343,5 +365,13 @@ impl Source for Postgres {
         keys: Arc<[Box<[KeyValue]>]>,
     ) -> BoxFuture<'_, Result<Fill, SourceError>> {
         Box::pin(async move { self.inner.fill(view, keys).await })
+    }
+
+    fn fill_from_copy(
+        &self,
+        view: ViewHandle,
+        keys: Arc<[Box<[KeyValue]>]>,
+    ) -> BoxFuture<'_, Result<Fill, SourceError>> {
+        Box::pin(async move { self.inner.fill_from_copy(view, keys).await })
     }
 }

@@ -5,6 +5,7 @@
 //! * a *replica identity* on each table whose old values the views need;
 //! * a *publication*, which names the tables;
 //! * if wanted, *event triggers* that write changes of the schema into the log;
+//! * where a standby answers, a *sequence* that holds a mark of the primary;
 //! * a *replication slot*, which keeps the log until it was read.
 //!
 //! Setup is declarative: it compares what is wanted with what is there and issues only the difference, so running it
@@ -20,6 +21,7 @@
 mod apply;
 mod ddl;
 mod facts;
+mod mark;
 mod publish;
 mod quote;
 mod read;
@@ -96,11 +98,13 @@ pub struct SetupOptions {
     pub event_trigger: bool,
     /// Changes of replica identities. Without them a table whose identity does not suffice is read by table.
     pub replica_identity: bool,
+    /// A place for the primary's mark, by which its standbys are known. Set by itself where a standby is named.
+    pub standby: bool,
 }
 
 impl Default for SetupOptions {
     fn default() -> Self {
-        Self { event_trigger: false, replica_identity: true }
+        Self { event_trigger: false, replica_identity: true, standby: false }
     }
 }
 
@@ -118,8 +122,11 @@ pub(crate) fn plan(facts: &Facts, needs: &Needs, options: SetupOptions) -> Vec<S
         }
     }
     statements.extend(publish::statements(facts, needs, options));
+    if options.standby {
+        statements.extend(mark::statements(facts));
+    }
     if options.event_trigger {
-        statements.extend(ddl::statements(facts));
+        statements.extend(ddl::statements(facts, options.standby));
     }
     statements.extend(slot(facts));
     statements
@@ -142,6 +149,7 @@ pub(crate) fn removal(facts: &Facts) -> Vec<String> {
     if published.is_some() {
         statements.push(format!("DROP PUBLICATION {}", name(&facts.publication_name)));
     }
+    statements.extend(mark::removal(facts));
     statements.extend(ddl::removal(facts));
     if published.is_some() {
         statements.push("-- replica identities stay as they are: others may rest on them".into());

@@ -155,6 +155,18 @@ impl Visibility {
         }
     }
 
+    /// Waits until everything up to `at` of this log was decoded, or until it is not followed any more.
+    pub(crate) async fn reached(&self, log: LogId, at: u64) {
+        loop {
+            let decoded = self.decoded.notified();
+            let is_over = |state: &State| state.log != Some(log) || state.watermark >= at;
+            if is_over(&self.state.lock()) {
+                return;
+            }
+            decoded.await;
+        }
+    }
+
     /// Whether everything up to `at` of this log was decoded already.
     pub(crate) fn has_reached(&self, log: LogId, at: u64) -> bool {
         let state = self.state.lock();

@@ -15,6 +15,7 @@ mod main {
     mod schema;
     mod silence;
     mod slots;
+    mod standbys;
     mod views;
     mod world;
     mod wrap;

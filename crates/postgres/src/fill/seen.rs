@@ -3,7 +3,7 @@
 use super::visible::Visible;
 use crate::identity::{Identity, STARTED_SQL, TIMELINE_SQL, timeline_of};
 use crate::lsn::Lsn;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, SimpleQueryRow};
 
 /// What a statement saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,32 @@ pub(super) fn sql() -> [String; COLUMNS] {
 }
 
 /// Asked before a standby's snapshot is taken.
-pub(super) const REPLAYED_SQL: &str = "SELECT pg_last_wal_replay_lsn()::text";
+pub(crate) const REPLAYED_SQL: &str = "SELECT pg_last_wal_replay_lsn()::text";
+
+/// Asked after a standby's answer, in the same session: the mark that a primary left in its log, and the timeline that
+/// arrives from there. Roles that may not read statistics are not told of the timeline.
+pub(super) const HISTORY_SQL: &str = "SELECT pg_sequence_last_value(to_regclass('candor.mark'))::text, \
+     (SELECT received_tli FROM pg_stat_wal_receiver)::text";
+
+/// Whose history a standby shares, as far as it can tell.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct History {
+    /// The mark it shows; `None` where there is none.
+    pub(crate) mark: Option<i64>,
+    /// The timeline it receives; `None` if it receives nothing, or the role may not know.
+    pub(crate) timeline: Option<u32>,
+}
+
+impl History {
+    /// Reads what [`HISTORY_SQL`] answers.
+    pub(super) fn of_row(row: &SimpleQueryRow) -> Self {
+        let text = |at: usize| row.get(at);
+        Self {
+            mark: text(0).and_then(|text| text.parse().ok()),
+            timeline: text(1).and_then(|text| text.parse().ok()),
+        }
+    }
+}
 
 /// The columns of [`sql`], read.
 #[derive(Debug)]

@@ -21,9 +21,9 @@ use super::{Ask, Log, Standing, covered};
 use crate::fill::Visible;
 use crate::identity::STARTED_SQL;
 use crate::pool::{Held, Route};
-use crate::visibility::Era;
-use candor_core::Position;
+use crate::visibility::{Era, UnderWay};
 use candor_core::port::SourceError;
+use candor_core::{LogId, Position, Snapshot};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,6 +113,28 @@ impl Log {
             Err(_) => told.at,
         };
         Ok(self.reach(&standing, at))
+    }
+
+    /// Whether everything that was logged up to a position is visible at the server now. Waits until the log was told so
+    /// far; whoever asks has a deadline. `under_way` was taken before the position was known.
+    pub(crate) async fn is_visible_up_to(
+        &self,
+        under_way: &UnderWay,
+        log: LogId,
+        at: u64,
+    ) -> Result<bool, SourceError> {
+        let (standing, told) = self.asked().await?;
+        let epoch = standing.epoch();
+        if epoch.log != log {
+            return Err(SourceError::down("the log is followed anew"));
+        }
+        let seen = Visible::parse(&told.snapshot).map_err(SourceError::down)?;
+        self.reach(&standing, at);
+        self.visibility.reached(log, at).await;
+        let Visible { xmin, xmax, in_progress } = seen;
+        let upper = Position { epoch, at: told.at };
+        let snapshot = Snapshot { upper, certain: 0, xmin, xmax, in_progress };
+        Ok(under_way.certain(log, &snapshot).is_some_and(|certain| certain >= at))
     }
 
     /// Sees to it that the log is told up to there soon.

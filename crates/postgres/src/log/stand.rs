@@ -91,6 +91,7 @@ impl Task {
                 "the replication connection and the others lead to two different servers; use one address that leads to one",
             ));
         }
+        self.leave_mark(&identity).await;
         // Before the views: what changes after this question shows at the next fence.
         let (coverage, names) = read_coverage(&held, &publication).await?;
         self.views.compile_all(&mut held, &publication, &self.facets).await?;

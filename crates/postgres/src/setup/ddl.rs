@@ -7,7 +7,7 @@
 //! Temporary tables are left out: applications make them all day.
 
 use crate::setup::MARK;
-use crate::setup::facts::Facts;
+use crate::setup::facts::{Facts, Triggers};
 use crate::setup::quote::literal;
 
 /// The prefix of the messages, for whoever reads the log.
@@ -38,14 +38,25 @@ BEGIN
 END
 ";
 
-/// What is missing.
-pub(crate) fn statements(facts: &Facts) -> Vec<String> {
+impl Triggers {
+    /// The statements that make the schema, if it is not there.
+    pub(super) fn schema(&self) -> Vec<String> {
+        match self.has_schema {
+            true => Vec::new(),
+            false => {
+                vec!["CREATE SCHEMA candor".into(), format!("COMMENT ON SCHEMA candor IS {}", literal(MARK))]
+            }
+        }
+    }
+}
+
+/// What is missing. `has_schema` says that statements before these make the schema.
+pub(crate) fn statements(facts: &Facts, has_schema: bool) -> Vec<String> {
     let found = &facts.triggers;
     let mut statements = Vec::new();
     if found.function.as_deref() != Some(BODY) {
-        if !found.has_schema {
-            statements.push("CREATE SCHEMA candor".into());
-            statements.push(format!("COMMENT ON SCHEMA candor IS {}", literal(MARK)));
+        if !has_schema {
+            statements.extend(found.schema());
         }
         statements.push(format!(
             "CREATE OR REPLACE FUNCTION candor.ddl() RETURNS event_trigger LANGUAGE plpgsql AS $candor${BODY}$candor$"

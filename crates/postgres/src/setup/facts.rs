@@ -266,4 +266,8 @@ pub(crate) struct Triggers {
     pub(crate) function: Option<String>,
     /// Those of our event triggers that are there, and whether they fire.
     pub(crate) events: BTreeMap<String, bool>,
+    /// Whether the sequence for the primary's mark is there.
+    pub(crate) has_mark: bool,
+    /// Whether setup made it.
+    pub(crate) is_mark_ours: bool,
 }

@@ -94,10 +94,12 @@ HAVING bool_and(a.attnotnull)";
 const TRIGGERS: &str = "
 SELECT n.oid IS NOT NULL, coalesce(obj_description(n.oid, 'pg_namespace') = $1, false),
        EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
-         AND NOT (d.classid = 'pg_proc'::regclass AND d.objid IS NOT DISTINCT FROM f.oid)),
-       f.prosrc
+         AND NOT (d.classid = 'pg_proc'::regclass AND d.objid IS NOT DISTINCT FROM f.oid)
+         AND NOT (d.classid = 'pg_class'::regclass AND d.objid IS NOT DISTINCT FROM s.oid)),
+       f.prosrc, s.oid IS NOT NULL, coalesce(obj_description(s.oid, 'pg_class') = $1, false)
 FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = 'candor'
-LEFT JOIN pg_proc f ON f.pronamespace = n.oid AND f.proname = 'ddl' AND f.pronargs = 0";
+LEFT JOIN pg_proc f ON f.pronamespace = n.oid AND f.proname = 'ddl' AND f.pronargs = 0
+LEFT JOIN pg_class s ON s.relnamespace = n.oid AND s.relname = 'mark' AND s.relkind = 'S'";
 
 const EVENTS: &str = "
 SELECT evtname::text, evtenabled = 'A' FROM pg_event_trigger WHERE evtname IN ('candor_ddl', 'candor_drop')";
@@ -286,5 +288,7 @@ async fn triggers(client: &Client) -> Result<Triggers, tokio_postgres::Error> {
         is_schema_shared: row.try_get(2)?,
         function: row.try_get(3)?,
         events,
+        has_mark: row.try_get(4)?,
+        is_mark_ours: row.try_get(5)?,
     })
 }

@@ -3,7 +3,7 @@
 //! Each test here is two. It starts this program again, for itself alone; there it finds an address in its environment,
 //! and is the instance.
 
-use super::world::{cache, loader, options, options_at, price, view};
+use super::world::{Loads, cache, loader, options, options_at, price, view};
 use candor::{Demanded, Level, Origin};
 use candor_core::{Rows, ViewQuery};
 use candor_postgres::Postgres;
@@ -79,7 +79,8 @@ async fn play(url: &str, level: Level, pause: Duration) {
     let cache = cache(&postgres);
     loop {
         say("begins");
-        let read = cache.at(Demanded(level.into())).read(&(0, 1), loader(&postgres, &derived, false)).await;
+        let read =
+            cache.at(Demanded(level.into())).read(&(0, 1), loader(&postgres, &derived, Loads::Primary)).await;
         match read {
             Ok(answer) => {
                 let receipt = answer.receipt();

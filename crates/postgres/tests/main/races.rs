@@ -1,6 +1,6 @@
 //! Races between writers, the log and fills.
 
-use super::world::{World, view};
+use super::world::{Loads, World, view};
 use candor::{Level, Origin};
 use candor_core::{Rows, ViewQuery};
 use candor_testbed::Cluster;
@@ -98,7 +98,7 @@ async fn a_commit_in_the_log_that_is_not_visible_yet_is_not_answered_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn comparing_positions_instead_of_visibility_is_found_out() {
-    let world = world().await.pretending();
+    let world = world().await.loading(Loads::Pretending);
     assert_eq!(logged_and_not_visible(&world).await, "1 from l1", "the defence is not what the test tests");
 }
 

@@ -18,8 +18,18 @@ pub(crate) struct World {
     pub(crate) postgres: Postgres,
     pub(crate) cache: Views,
     pub(crate) derived: Vec<Derived>,
-    /// Whether loads pretend that their position says what they saw.
-    pretends: bool,
+    loads: Loads,
+}
+
+/// How answers are loaded.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Loads {
+    /// From the primary, stamped with what was seen.
+    Primary,
+    /// The same, stamped with a position as SQLite's may be, and Postgres's may not.
+    Pretending,
+    /// From a standby, if it can answer.
+    Copy,
 }
 
 pub(crate) fn view(name: &str, sql: &str, rows: Rows) -> ViewQuery {
@@ -96,7 +106,7 @@ impl World {
             derived.push(found);
         }
         let cache = cache(&postgres);
-        Self { cluster: cluster.into(), postgres, cache, derived, pretends: false }
+        Self { cluster: cluster.into(), postgres, cache, derived, loads: Loads::Primary }
     }
 
     /// Another view, which can be proven by now.
@@ -107,9 +117,9 @@ impl World {
         self.derived.len() - 1
     }
 
-    /// The same, with loads that stamp their answers with a position as SQLite's may, and Postgres's may not.
-    pub(crate) fn pretending(mut self) -> Self {
-        self.pretends = true;
+    /// The same, with other loads.
+    pub(crate) fn loading(mut self, loads: Loads) -> Self {
+        self.loads = loads;
         self
     }
 
@@ -224,15 +234,15 @@ impl World {
     pub(crate) fn loader(
         &self,
     ) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
-        loader(&self.postgres, &self.derived, self.pretends)
+        loader(&self.postgres, &self.derived, self.loads)
     }
 }
 
-/// Loads one key of one view; if it pretends, with a stamp that says nothing but the position.
+/// Loads one key of one view.
 pub(crate) fn loader(
     postgres: &Postgres,
     derived: &[Derived],
-    pretends: bool,
+    loads: Loads,
 ) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
     let postgres = postgres.clone();
     let handles: Vec<_> = derived.iter().map(|derived| derived.handle.expect("prepared")).collect();
@@ -240,11 +250,17 @@ pub(crate) fn loader(
         let (postgres, handle, key) = (postgres.clone(), handles[context.key().0], context.key().1);
         Box::pin(async move {
             let keys: Arc<[Box<[KeyValue]>]> = Arc::new([Box::new([KeyValue::Int(key)])]);
-            let mut fill = postgres.fill(handle, keys).await?;
+            let mut fill = match loads {
+                Loads::Copy => postgres.fill_from_copy(handle, keys).await?,
+                Loads::Primary | Loads::Pretending => postgres.fill(handle, keys).await?,
+            };
             let filled = fill.answers.pop().expect("one answer per key");
             let value =
                 filled.value.map(|bytes| Json::from(String::from_utf8(bytes.into_vec()).expect("JSON")));
-            let stamp = if pretends { Stamp::Sequence(fill.stamp.upper()) } else { fill.stamp };
+            let stamp = match loads {
+                Loads::Pretending => Stamp::Sequence(fill.stamp.upper()),
+                Loads::Primary | Loads::Copy => fill.stamp,
+            };
             Ok(filled.tags.into_iter().fold(Loaded::maybe(value), Loaded::tagged).stamped(stamp))
         })
     }

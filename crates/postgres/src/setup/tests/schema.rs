@@ -3,7 +3,7 @@
 use super::bench::{Bench, needs};
 use crate::setup::SetupOptions;
 
-const EVENTS: SetupOptions = SetupOptions { event_trigger: true, replica_identity: true };
+const EVENTS: SetupOptions = SetupOptions { event_trigger: true, replica_identity: true, standby: false };
 
 /// The messages since the last call, without those of setup itself.
 fn messages(bench: &Bench) -> Vec<String> {

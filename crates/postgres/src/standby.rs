@@ -1,0 +1,229 @@
+//! Fills from a standby, for which the primary vouches twice.
+//!
+//! ```text
+//!  primary    1 fence: everything visible now lies at or below F        3 everything logged up to U is visible here
+//!  ─────────────────┼──────────────────────────────────────────────────────────────▲──────────────────────────────
+//!  standby          └──► 2 has replayed F: value, all up to C ≥ F in it, nothing above U; mark and timeline ──┘
+//! ```
+//!
+//! What such a fill shows, a fill from the primary might have shown at some moment between 1 and 3. Nothing is missing that
+//! was visible when it began: a standby makes commits visible in the order of the log, and it had replayed F before its
+//! statement began. And it shows nothing that is not visible at the primary when it ends: a commit that waits for a
+//! synchronous standby is in the log, and on the standbys, long before. So its answer is good for every level.
+//!
+//! All this compares positions, which mean something within one history only. A standby shares the primary's if it shows
+//! the mark ([`crate::log::mark_of`]) that was left in the primary's log when the following of it began, and still receives
+//! that timeline: whoever is promoted, and whoever follows it, goes on with another. The decision: `docs/decisions/0021`.
+//!
+//! Whatever cannot be shown sends the fill to the primary. Waits have a deadline, and after a failure the standby is left
+//! alone for a while.
+
+use crate::fill::{self, History, RawFill};
+use crate::identity::Identity;
+use crate::log::{Log, mark_of};
+use crate::lsn::Lsn;
+use crate::options::PostgresOptions;
+use crate::pool::Pool;
+use crate::view::View;
+use candor_core::KeyValue;
+use candor_core::port::{Fill, SourceError};
+use candor_core::{Epoch, Position, Snapshot, Stamp};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_postgres::SimpleQueryMessage;
+
+/// How long a fill waits for the standby to have replayed what is visible at the primary, and again for the primary to
+/// show what the standby does. Whoever lags further behind is of no use.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a standby that did not answer is left alone.
+const REST: Duration = Duration::from_secs(1);
+/// Between two questions to a server that is not there yet; doubled each time.
+const PAUSE: Duration = Duration::from_micros(500);
+/// And no longer than this.
+const PAUSE_MAX: Duration = Duration::from_millis(16);
+
+/// A standby that may answer fills.
+pub(crate) struct Standby {
+    pool: Pool,
+    rests_until: Mutex<Option<Instant>>,
+    answered: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What a standby did.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct StandbyFigures {
+    /// Fills it answered.
+    pub answered: u64,
+    /// Fills that it could not answer, or not prove; the primary did.
+    pub refused: u64,
+}
+
+impl Standby {
+    /// The standby that these options name, if they name one. Connects to nothing yet.
+    pub(crate) fn of(options: &PostgresOptions) -> Option<Self> {
+        let pool = Pool::new(options.at_standby()?);
+        let (rests_until, answered, refused) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        Some(Self { pool, rests_until, answered, refused })
+    }
+
+    /// What it did so far.
+    pub(crate) fn figures(&self) -> StandbyFigures {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StandbyFigures { answered: of(&self.answered), refused: of(&self.refused) }
+    }
+
+    /// The answers, if the standby has them and they can be proven. The reason why not is logged once per rest.
+    pub(crate) async fn fill(&self, log: &Arc<Log>, view: &View, keys: &[Box<[KeyValue]>]) -> Option<Fill> {
+        if self.rests_until.lock().is_some_and(|until| Instant::now() < until) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        match self.prove(log, view, keys).await {
+            Ok(fill) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                *self.rests_until.lock() = None;
+                Some(fill)
+            }
+            Err(error) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                let was_well = self.rests_until.lock().replace(Instant::now() + REST).is_none();
+                if was_well {
+                    tracing::warn!(%error, "the standby does not answer for the primary; fills go to the primary");
+                }
+                None
+            }
+        }
+    }
+
+    /// The three steps.
+    async fn prove(
+        &self,
+        log: &Arc<Log>,
+        view: &View,
+        keys: &[Box<[KeyValue]>],
+    ) -> Result<Fill, SourceError> {
+        // Before anything is asked: what the primary's look may not see must not be forgotten meanwhile. And before the plan
+        // is looked at: what is certain later was planned for the same schema.
+        let under_way = log.visibility.begin();
+        let plan = view.plan().filter(|plan| plan.compiled.is_logged);
+        let plan = plan.ok_or_else(|| SourceError::contract("the view is not proven by the log"))?;
+        let fence = log.fence_visible().await?;
+        let identity = log.standing()?.identity;
+        if identity.log() != fence.epoch.log {
+            return Err(SourceError::down("the log is followed anew"));
+        }
+        let fence_at = Lsn(fence.at);
+        self.wait_for(fence_at).await?;
+        let raw = fill::fill_of_standby(&self.pool, &plan, keys).await?;
+        let certain = raw.seen.certain.filter(|certain| *certain >= fence_at).ok_or_else(behind)?;
+        self.check_history(&raw, &identity)?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
+        loop {
+            let visible = log.is_visible_up_to(&under_way, fence.epoch.log, raw.seen.upper.0);
+            if tokio::time::timeout_at(deadline, visible).await.map_err(|_| ahead())?? {
+                break;
+            }
+            pause = wait(pause, deadline).await.ok_or_else(ahead)?;
+        }
+        let snapshot = Snapshot {
+            upper: Position { epoch: Epoch { log: identity.log(), era: 0 }, at: raw.seen.upper.0 },
+            certain: certain.0,
+            xmin: raw.seen.snapshot.xmin,
+            xmax: raw.seen.snapshot.xmax,
+            in_progress: raw.seen.snapshot.in_progress,
+        };
+        Ok(Fill { stamp: Stamp::Snapshot(Arc::new(snapshot)), answers: raw.answers })
+    }
+
+    /// Waits until the standby has replayed everything up to a position, so that its fill is not asked in vain.
+    async fn wait_for(&self, at: Lsn) -> Result<(), SourceError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
+        loop {
+            let asked = tokio::time::timeout_at(deadline, self.replayed());
+            if asked.await.map_err(|_| behind())??.is_some_and(|replayed| replayed >= at) {
+                return Ok(());
+            }
+            pause = wait(pause, deadline).await.ok_or_else(behind)?;
+        }
+    }
+
+    async fn replayed(&self) -> Result<Option<Lsn>, SourceError> {
+        let mut held = self.pool.acquire().await?;
+        held.busy();
+        let doing =
+            |error: tokio_postgres::Error| crate::fault::of("asking the standby how far it is", &error);
+        let messages = held.client.simple_query(fill::REPLAYED_SQL).await.map_err(doing)?;
+        held.settled();
+        Ok(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        }))
+    }
+
+    /// Whether the server that answered follows the primary whose log is followed.
+    fn check_history(&self, raw: &RawFill, primary: &Identity) -> Result<(), SourceError> {
+        let contract = |message: String| Err(SourceError::contract(message));
+        let role = &self.pool.options().connect.user;
+        if !raw.seen.in_recovery {
+            return contract("the server named as the standby is not one, or not any more".into());
+        }
+        if raw.seen.identity.system != primary.system {
+            return contract("the server named as the standby is a standby of another server".into());
+        }
+        let Some(History { mark, timeline }) = raw.history else {
+            return contract("the view's keys can only be asked for one by one".into());
+        };
+        match mark {
+            Some(mark) if mark == mark_of(primary) => {}
+            Some(_) => {
+                let message =
+                    "the standby shows the mark of another primary: it follows another one, or is far behind";
+                return contract(message.into());
+            }
+            None => {
+                return contract(format!(
+                    "the standby shows no mark of the primary: run `candor setup`, and on the primary \
+                     `GRANT USAGE ON SCHEMA candor TO {role}; GRANT SELECT, UPDATE ON SEQUENCE candor.mark TO {role}`"
+                ));
+            }
+        }
+        match timeline {
+            Some(timeline) if timeline == primary.timeline => Ok(()),
+            Some(timeline) => contract(format!(
+                "the standby receives timeline {timeline}, the primary writes {}: it follows another primary",
+                primary.timeline
+            )),
+            None => contract(format!(
+                "the standby does not tell which timeline it receives: it receives nothing, or its role may not read \
+                 that; on the primary `GRANT pg_read_all_stats TO {role}`"
+            )),
+        }
+    }
+}
+
+fn behind() -> SourceError {
+    SourceError::slow(format!("the standby is more than {} ms behind the primary", PATIENCE.as_millis()))
+}
+
+fn ahead() -> SourceError {
+    SourceError::slow(format!(
+        "the standby shows what was not visible at the primary within {} ms: a commit waits for a synchronous standby",
+        PATIENCE.as_millis()
+    ))
+}
+
+/// Waits a little, and gives how long to wait the next time; `None` past the deadline.
+async fn wait(pause: Duration, deadline: Instant) -> Option<Duration> {
+    let until = Instant::now() + pause;
+    if until >= deadline {
+        return None;
+    }
+    sleep_until(until).await;
+    Some((pause * 2).min(PAUSE_MAX))
+}
