@@ -8,7 +8,7 @@ use crate::facets::Facets;
 use crate::fill::{self, Bounds, Reading, Seen};
 use crate::log::Log as LogTask;
 use crate::options::PostgresOptions;
-use crate::pool::{Pool, PoolFigures};
+use crate::pool::{Conn, Pool, PoolFigures};
 use crate::setup::{self, Needs, SetupOptions};
 use crate::standby::{Standby, StandbyFigures};
 use crate::status::{self, SlotFigures, Status};
@@ -172,7 +172,13 @@ impl Postgres {
         let mut held = self.inner.chores.acquire().await?;
         held.busy();
         let options = &self.inner.options;
-        let status = status::read(&held.client, &options.slot, &options.publication, &needs).await?;
+        let mut status = status::read(&held.client, &options.slot, &options.publication, &needs).await?;
+        if let Some(standby) = &self.inner.standby {
+            let (primary, _) = Conn::identity(&held).await?;
+            status.standby = Some(standby.pool().options().connect.describe());
+            status.findings.extend(status::standby::findings(standby.pool(), &primary).await);
+            status.findings.sort_by_key(|finding| finding.severity);
+        }
         held.settled();
         Ok(status)
     }

@@ -70,6 +70,11 @@ impl Standby {
         Some(Self { pool, rests_until, answered, refused })
     }
 
+    /// Its connections.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// What it did so far.
     pub(crate) fn figures(&self) -> StandbyFigures {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -3,6 +3,7 @@
 //! Reading is `setup::facts`; judging them is pure.
 
 mod findings;
+pub(crate) mod standby;
 
 use crate::fault;
 use crate::lsn::Lsn;
@@ -25,6 +26,8 @@ pub struct Status {
     pub role: String,
     /// The database.
     pub database: String,
+    /// Where the standby is that answers fills, if one is named.
+    pub standby: Option<String>,
     /// The slot, if there is one of this name.
     pub slot: Option<SlotStatus>,
     /// The tables that views rest on, by name.
@@ -171,6 +174,7 @@ pub(crate) fn of(facts: &Facts, needs: &Needs) -> Status {
         is_in_recovery: facts.server.is_in_recovery,
         role: facts.role.name.clone(),
         database: facts.server.database.clone(),
+        standby: None,
         slot: facts.slot.as_ref().map(|slot| SlotStatus {
             name: facts.slot_name.clone(),
             active_pid: slot.active_pid,

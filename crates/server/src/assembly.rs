@@ -14,7 +14,7 @@ use crate::audit::Audit;
 use crate::config::{Complaint, Complaints, Config, SourceDeclaration, Span, ViewDeclaration};
 use crate::database::Database;
 use crate::entry::heap_bytes;
-use crate::load::ViewLoader;
+use crate::load::{ViewLoader, ViewLoaders};
 use crate::service::{ServedSource, ServedView, Service};
 use candor::{Cache, FollowOptions, KnownLogs, Limits, Memory, World};
 use candor_core::port::Fault;
@@ -238,7 +238,7 @@ impl Prepared {
                 index,
                 source: at,
                 cache: sources[at].cache.with_contract(declared.contract.clone()),
-                loader: Arc::new(loader),
+                loaders: ViewLoaders::new(loader),
                 declaration: declared.clone(),
                 derived: prepared.derived,
                 learned: prepared.is_awaited.then(Arc::default),

@@ -30,9 +30,10 @@ impl Database {
             SourceKind::Sqlite { path } => {
                 Sqlite::open(sqlite(declared, SqliteOptions::new(path))).map(Self::Sqlite)
             }
-            SourceKind::Postgres { connect, pooler } => {
+            SourceKind::Postgres { connect, pooler, standby } => {
                 let options = PostgresOptions::new((**connect).clone());
-                let options = PostgresOptions { pooler: *pooler, ..postgres(declared, options) };
+                let (pooler, standby) = (*pooler, standby.as_deref().cloned());
+                let options = PostgresOptions { pooler, standby, ..postgres(declared, options) };
                 Ok(Self::Postgres(Postgres::open(options)))
             }
         }

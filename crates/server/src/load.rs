@@ -3,13 +3,44 @@
 use crate::entry::{EntryKey, Json};
 use candor::{Load, LoadContext, LoadError, LoadMany, Loaded, ManyLoaded, World};
 use candor_core::port::{BoxFuture, Fill, Filled, Source, SourceError, ViewHandle};
-use candor_core::{Dependency, Facet, KeyValue, Tag};
+use candor_core::{Demand, Dependency, Facet, KeyValue, Level, Tag};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Loads one view. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct ViewLoader(Arc<Inner>);
+/// How one view is loaded: from the source itself, or from a copy of it as well.
+pub(crate) struct ViewLoaders {
+    /// For whoever asks for the newest, or for what he wrote himself.
+    source: Arc<ViewLoader>,
+    /// For all others, if there is a copy that can prove its answer.
+    copy: Arc<ViewLoader>,
+}
+
+impl ViewLoaders {
+    pub(crate) fn new(loader: ViewLoader) -> Self {
+        let copy = ViewLoader { inner: Arc::clone(&loader.inner), takes_copies: true };
+        Self { source: Arc::new(loader), copy: Arc::new(copy) }
+    }
+
+    /// The one for a read.
+    pub(crate) fn of(&self, demand: &Demand) -> &Arc<ViewLoader> {
+        match demand.level {
+            Level::Bounded(_) | Level::Any if demand.token.is_none() => &self.copy,
+            _ => &self.source,
+        }
+    }
+
+    /// Reads keys in one transaction of the source itself, for nobody's entry.
+    pub(crate) async fn look(&self, keys: &[EntryKey]) -> Result<Fill, LoadError> {
+        self.source.inner.fill(keys.iter().map(EntryKey::values).collect(), false).await
+    }
+}
+
+/// Loads one view.
+pub(crate) struct ViewLoader {
+    inner: Arc<Inner>,
+    /// Whether a copy of the source may answer.
+    takes_copies: bool,
+}
 
 struct Inner {
     source: Arc<dyn Source>,
@@ -29,21 +60,19 @@ impl ViewLoader {
         timeout: Duration,
         declared: Vec<Dependency>,
     ) -> Self {
-        Self(Arc::new(Inner { source, handle, world, timeout, declared }))
-    }
-}
-
-impl ViewLoader {
-    /// Reads keys in one transaction of the source, for nobody's entry.
-    pub(crate) async fn look(&self, keys: &[EntryKey]) -> Result<Fill, LoadError> {
-        self.0.fill(keys.iter().map(EntryKey::values).collect()).await
+        let inner = Inner { source, handle, world, timeout, declared };
+        Self { inner: Arc::new(inner), takes_copies: false }
     }
 }
 
 impl Inner {
-    async fn fill(&self, keys: Arc<[Box<[KeyValue]>]>) -> Result<Fill, LoadError> {
+    async fn fill(&self, keys: Arc<[Box<[KeyValue]>]>, takes_copies: bool) -> Result<Fill, LoadError> {
         let deadline = self.world.now().plus(self.timeout);
-        let fill = self.world.within(deadline, self.source.fill(self.handle, keys)).await;
+        let filling = match takes_copies {
+            true => self.source.fill_from_copy(self.handle, keys),
+            false => self.source.fill(self.handle, keys),
+        };
+        let fill = self.world.within(deadline, filling).await;
         let limit = candor_core::duration::format(self.timeout);
         Ok(fill.unwrap_or_else(|| Err(SourceError::slow(format!("no answer within {limit}"))))?)
     }
@@ -85,10 +114,10 @@ impl Load<EntryKey, Json> for ViewLoader {
         &self,
         context: LoadContext<EntryKey, Json>,
     ) -> BoxFuture<'static, Result<Loaded<Json>, LoadError>> {
-        let inner = Arc::clone(&self.0);
+        let (inner, takes_copies) = (Arc::clone(&self.inner), self.takes_copies);
         Box::pin(async move {
             let values = context.key().values();
-            let mut fill = inner.fill([values.clone()].into()).await?;
+            let mut fill = inner.fill([values.clone()].into(), takes_copies).await?;
             let filled = fill.answers.pop().ok_or_else(no_answer)?;
             Ok(inner.loaded(&values, filled).stamped(fill.stamp))
         })
@@ -97,10 +126,10 @@ impl Load<EntryKey, Json> for ViewLoader {
 
 impl LoadMany<EntryKey, Json> for ViewLoader {
     fn load_many(&self, keys: Vec<EntryKey>) -> BoxFuture<'static, Result<ManyLoaded<Json>, LoadError>> {
-        let inner = Arc::clone(&self.0);
+        let (inner, takes_copies) = (Arc::clone(&self.inner), self.takes_copies);
         Box::pin(async move {
             let keys: Arc<[Box<[KeyValue]>]> = keys.iter().map(EntryKey::values).collect();
-            let fill = inner.fill(Arc::clone(&keys)).await?;
+            let fill = inner.fill(Arc::clone(&keys), takes_copies).await?;
             let answers =
                 keys.iter().zip(fill.answers).map(|(key, filled)| inner.loaded(key, filled)).collect();
             Ok(ManyLoaded { stamp: fill.stamp, answers })

@@ -11,7 +11,7 @@ use crate::config::{Complaints, Config, ViewDeclaration};
 use crate::database::Database;
 use crate::entry::{EntryKey, Json};
 use crate::invalidate::TagName;
-use crate::load::ViewLoader;
+use crate::load::{ViewLoader, ViewLoaders};
 use crate::upkeep;
 use candor::{
     Answer, Cache, Demanded, FeedStatus, Life, Limits, LoadMany, Memory, ReadError, Tier, Usage, World,
@@ -75,7 +75,7 @@ pub struct ServedView {
     pub(crate) index: u32,
     pub(crate) source: usize,
     pub(crate) cache: Cache<EntryKey, Json>,
-    pub(crate) loader: Arc<ViewLoader>,
+    pub(crate) loaders: ViewLoaders,
     pub(crate) declaration: ViewDeclaration,
     pub(crate) derived: Derived,
     /// What its source found out later, if it was not there when the service started and `derived` is empty; `None` for
@@ -156,7 +156,8 @@ impl Service {
     ) -> Result<ServedAnswer, ReadError> {
         let ear = view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
         // Only a read that is no plain hit needs the loader.
-        let loader = || -> Arc<dyn candor::Load<EntryKey, Json>> { Arc::<ViewLoader>::clone(&view.loader) };
+        let from = view.loaders.of(&demand);
+        let loader = || -> Arc<dyn candor::Load<EntryKey, Json>> { Arc::<ViewLoader>::clone(from) };
         let answer = view.cache.read_with(key, Demanded(demand), loader).await?;
         if let Some(ear) = ear {
             ear.heard(std::slice::from_ref(&answer));
@@ -184,7 +185,7 @@ impl Service {
             return Ok(Vec::new());
         }
         if is_snapshot {
-            let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
+            let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loaders.of(&demand).clone();
             let ear = view.tap.listen(keys, true, demand.level, &self.inner.world);
             let answers =
                 view.cache.snapshot(keys, Demanded(demand), loader).await.map_err(AskError::of_all)?;
@@ -193,7 +194,7 @@ impl Service {
             }
             return Ok(answers);
         }
-        let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loader.clone();
+        let loader: Arc<dyn LoadMany<EntryKey, Json>> = view.loaders.of(&demand).clone();
         let listen = |key| view.tap.listen(std::slice::from_ref(key), false, demand.level, &self.inner.world);
         let ears: Vec<_> = keys.iter().enumerate().filter_map(|(at, key)| Some((at, listen(key)?))).collect();
         let answers = view.cache.read_many(keys, Demanded(demand), loader).await;

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! A PostgreSQL source has, in place of `path` and what follows `setup`: `"address"`, `"server_version"`, `"wal_level"`,
-//! `"is_standby"`, `"role"`, `"database"`, `"publication"`, `"slot": {"name", "exists", "active_pid", "wal_status",
+//! `"is_standby"`, `"standby"`, `"role"`, `"database"`, `"publication"`, `"slot": {"name", "exists", "active_pid", "wal_status",
 //! "retained_bytes", "safe_bytes"}`, `"tables": [{"table", "published", "replica_identity", "identity_suffices"}]`,
 //! `"event_triggers"`, `"findings": [{"severity": "broken"|"risk"|"note", "what", "mend"}]`, the most urgent first.
 //!

@@ -13,6 +13,9 @@ pub(super) fn lines(source: &SourceReport<'_>, status: &Status, paint: Paint, li
     say("postgres", &source.declared.kind.place());
     let standby = if status.is_in_recovery { ", a standby" } else { "" };
     say("server", &format!("PostgreSQL {}, wal_level {}{standby}", status.server_version, status.wal_level));
+    if let Some(place) = &status.standby {
+        say("standby", &format!("{place}: answers fills that may be a copy's"));
+    }
     say("slot", &status.slot.as_ref().map_or_else(|| format!("{}: there is none", feed.slot), slot));
     let published: Vec<&str> =
         status.tables.iter().filter(|table| table.is_published).map(|table| &*table.table).collect();
@@ -80,6 +83,7 @@ pub(super) fn json(source: &SourceReport<'_>, status: &Status) -> Value {
         "server_version": status.server_version,
         "wal_level": status.wal_level,
         "is_standby": status.is_in_recovery,
+        "standby": status.standby,
         "role": status.role,
         "database": status.database,
         "publication": feed.publication,

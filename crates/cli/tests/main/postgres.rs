@@ -26,10 +26,14 @@ fn world(cluster: &Cluster) -> World {
 
 /// The status of `/readyz`, and what it says.
 fn readiness(url: &str) -> (u16, String) {
+    get(url, "/readyz")
+}
+
+fn get(url: &str, path: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let address = url.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
@@ -77,6 +81,41 @@ fn a_postgres_source_is_set_up_checked_and_read_with_proof() {
     world.candor(&["setup", "--remove"]).expect(0).says(&["publication and slot are gone"]);
     world.candor(&["setup", "--remove"]).expect(0).says(&["nothing of Candor's"]);
     world.candor(&["serve"]).expect(3).warns(&["candor setup"]);
+}
+
+#[test]
+fn a_standby_answers_hints_and_the_primary_whatever_is_stronger() {
+    let cluster = Cluster::start();
+    cluster.psql(SHOP);
+    let standby = cluster.standby("copy");
+    let world = World::bare();
+    let (url, copy) = (cluster.url("postgres"), standby.url("postgres"));
+    let source = format!("[source.shop]\nkind = \"postgres\"\nurl = \"{url}\"\nstandby = \"{copy}\"\n");
+    world.file("candor.toml", &format!("{source}[server]\nhttp = \"127.0.0.1:0\"\n{VIEW}"));
+    world.candor(&["setup"]).expect(0);
+    standby.catch_up_with(&cluster);
+    world.candor(&["check"]).expect(0).says(&["standby", "setup intact"]);
+    let (_server, url) = world.serve();
+    let fills = |by: &str| {
+        let figures = get(&url, "/metrics").1;
+        let line = format!("candor_standby_fills_total{{source=\"shop\",by=\"{by}\"}} ");
+        let value = figures.lines().find_map(|found| found.strip_prefix(&line)).expect(&figures);
+        value.parse::<u64>().unwrap()
+    };
+    assert_eq!(strong(&world, &url), ("Nina".into(), "log".into()));
+    assert_eq!((fills("standby"), fills("primary")), (0, 0), "strong asks the primary, and is not counted");
+    let read = |id: &str| world.candor(&["get", "user", id, "--level", "bounded:1s", "--url", &url]);
+    // The mark may still be on its way to the standby when the first one is read.
+    until("the standby answers", || {
+        cluster.psql("UPDATE users SET name = name || '!' WHERE id = 2");
+        read("2").expect(0).says(&["Miles!"]);
+        fills("standby") > 0
+    });
+    drop(standby);
+    cluster.psql("UPDATE users SET name = 'Ella' WHERE id = 2");
+    until("the new name is read", || read("2").expect(0).out.contains("Ella"));
+    assert!(fills("primary") > 0);
+    world.candor(&["check"]).expect(0).says(&["risk", "the standby cannot be asked", "mend:"]);
 }
 
 #[test]

@@ -149,7 +149,7 @@ async fn is_not_misled(world: &World, other: &Cluster, copy: &Cluster) {
             }
         })
     };
-    for round in 0..12 {
+    for round in 0..5 {
         // Further than the primary is now, and not further than it will soon be.
         let mine = world.cluster.psql("SELECT pg_current_wal_insert_lsn()");
         other.psql(&format!(

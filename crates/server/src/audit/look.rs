@@ -37,7 +37,7 @@ impl Look {
     pub(super) async fn take(service: &Service, view: &ServedView, asked: &Asked) -> Result<Self, NoLook> {
         let _turn = view.cache.spare_turn().ok_or(NoLook::NoRoom)?;
         let begun = service.world().now();
-        let fill = view.loader.look(&asked.keys).await.map_err(|_| NoLook::Failed)?;
+        let fill = view.loaders.look(&asked.keys).await.map_err(|_| NoLook::Failed)?;
         let ended = service.world().now();
         if fill.answers.len() != asked.keys.len() {
             return Err(NoLook::Failed);

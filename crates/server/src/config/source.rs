@@ -50,6 +50,8 @@ pub enum SourceKind {
         connect: Box<ConnectOptions>,
         /// Whether a pooler that hands out connections by the transaction is known to stand there.
         pooler: bool,
+        /// A standby of it, for fills that may be answered by a copy. Source: `standby`, default none.
+        standby: Option<Box<ConnectOptions>>,
     },
 }
 
@@ -215,6 +217,7 @@ fn refuse_kind(section: &Section<'_>, kind: &str) {
 fn read_sqlite(section: &Section<'_>) -> Option<SourceKind> {
     section.refuse("url", "a sqlite source has no url", PATH);
     section.refuse("pooler", "a sqlite source has no pooler", "remove pooler");
+    section.refuse("standby", "a sqlite source has no standby", "remove standby");
     if !section.has("url") {
         section.require("path", PATH);
     }
@@ -235,20 +238,21 @@ fn read_postgres(section: &Section<'_>) -> Option<SourceKind> {
         section.require("url", URL);
     }
     let pooler = section.flag("pooler").unwrap_or(false);
-    read_url(section).map(|connect| SourceKind::Postgres { connect, pooler })
+    let standby = read_url(section, "standby");
+    read_url(section, "url").map(|connect| SourceKind::Postgres { connect, pooler, standby })
 }
 
-fn read_url(section: &Section<'_>) -> Option<Box<ConnectOptions>> {
-    let (url, span) = section.expanded("url")?;
+fn read_url(section: &Section<'_>, field: &'static str) -> Option<Box<ConnectOptions>> {
+    let (url, span) = section.expanded(field)?;
     if url.trim().is_empty() {
-        section.complain("url", "the url is empty", URL);
+        section.complain(field, format!("the {field} is empty"), URL.replacen("url", field, 1));
         return None;
     }
     match ConnectOptions::parse(&url, section.reader.environment) {
         Ok(connect) => Some(Box::new(connect)),
         Err(sentence) => {
             let (message, mend) = sentence.rsplit_once("; ").unwrap_or((&sentence, URL));
-            section.complain_at("url", span, message.to_owned(), mend.to_owned());
+            section.complain_at(field, span, message.to_owned(), mend.to_owned());
             None
         }
     }
@@ -311,7 +315,7 @@ fn read_feed(section: Section<'_>, kind: Option<&SourceKind>) -> FeedSettings {
     };
     let (slot, publication) = (named("slot"), named("publication"));
     let is_postgres = matches!(kind, Some(SourceKind::Postgres { .. }));
-    let connect = if is_postgres { read_url(&section) } else { None };
+    let connect = if is_postgres { read_url(&section, "url") } else { None };
     if kind.is_none() {
         section.text("relay");
         section.text("url");

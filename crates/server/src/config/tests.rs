@@ -180,12 +180,14 @@ const POSTGRES: &str = "[source.p]\nkind = \"postgres\"\nurl = \"postgres://app@
 #[test]
 fn a_postgres_source_is_read_with_its_feed_and_never_shows_its_password() {
     let text = "[source.p]\nkind = \"postgres\"\nurl = \"postgres://app:${SHORT}@db:6432/shop\"\ntimeout = \"3s\"\npooler = true\n\
+        standby = \"postgres://app:${SHORT}@copy/shop\"\n\
         [feed.p]\nslot = \"candor_eu\"\npublication = \"Candor EU\"\npoll = \"200ms\"\nurl = \"postgres://log:${SHORT}@db:5432/shop\"\n";
     let config = parse(text).unwrap_or_else(|complaints| panic!("{complaints}"));
     let source = &config.sources[0];
-    let SourceKind::Postgres { connect, pooler } = &source.kind else { panic!("{source:?}") };
+    let SourceKind::Postgres { connect, pooler, standby } = &source.kind else { panic!("{source:?}") };
     assert_eq!((connect.password.as_deref(), &*connect.database), (Some("hunter2"), "shop"));
     assert_eq!(connect.hosts, [("db".into(), 6432)]);
+    assert_eq!(standby.as_ref().unwrap().hosts, [("copy".into(), 5432)]);
     let direct = source.feed.connect.as_ref().unwrap();
     assert_eq!((&*direct.user, &direct.hosts[..], *pooler), ("log", &[("db".into(), 5432)][..], true));
     assert_eq!((&*source.feed.slot, &*source.feed.publication), ("candor_eu", "Candor EU"));

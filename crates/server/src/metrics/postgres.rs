@@ -5,7 +5,7 @@
 
 use super::{Scrape, Written, count};
 use crate::service::ServedSource;
-use candor_postgres::{PoolFigures, SlotFigures};
+use candor_postgres::{PoolFigures, Postgres, SlotFigures};
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -57,6 +57,20 @@ impl Scrape {
         )?;
         for (name, (figures, _)) in self.pools() {
             count(&mut lent.encode_family(&[("source", name)])?, figures.acquired)?;
+        }
+        let mut copies = encoder.encode_descriptor(
+            "standby_fills",
+            "Fills that might be answered by the standby, by who answered",
+            None,
+            MetricType::Counter,
+        )?;
+        for source in self.service.sources() {
+            let Some(figures) = source.database().as_postgres().and_then(Postgres::standby_figures) else {
+                continue;
+            };
+            for (by, number) in [("standby", figures.answered), ("primary", figures.refused)] {
+                count(&mut copies.encode_family(&[("source", source.name()), ("by", by)])?, number)?;
+            }
         }
         let mut waited = encoder.encode_descriptor(
             "pool_acquire",
