@@ -24,7 +24,7 @@ mod stand;
 mod task;
 mod transaction;
 
-use crate::catalog::coverage::coverage_sql;
+use crate::catalog::coverage::{coverage_sql, pending_sql};
 use crate::facets::Facets;
 use crate::identity::Identity;
 use crate::options::PostgresOptions;
@@ -144,6 +144,19 @@ impl Log {
 /// The fingerprint of the publication; empty where there is none.
 fn covered(publication: &str) -> String {
     format!("coalesce({}, '')::text", coverage_sql(&literal(publication)))
+}
+
+/// Whether the publication is being changed by a transaction that nobody sees yet.
+fn pending(publication: &str) -> String {
+    pending_sql(&literal(publication))
+}
+
+/// Why there is no proof then.
+fn is_pending() -> SourceError {
+    SourceError::down(
+        "a transaction that is not visible yet changes the publication, and may be in force for the log already; nothing is \
+         proven until it ends. If it waits for a synchronous standby, mend that",
+    )
 }
 
 /// One follower's end of the log.

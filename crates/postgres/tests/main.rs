@@ -9,6 +9,7 @@ mod main {
     mod fences;
     mod instance;
     mod poolers;
+    mod publications;
     mod races;
     mod restarts;
     mod rows;

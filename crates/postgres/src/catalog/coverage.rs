@@ -59,3 +59,27 @@ pub(crate) fn coverage_sql(publication: &str) -> String {
          WHERE p.pubname = {publication})"
     )
 }
+
+/// SQL for whether a transaction that is not visible yet has changed what the publication holds, as an expression of type
+/// `boolean`. Such a transaction may have logged its commit already and wait for a synchronous standby: for the log it is in
+/// force, so that a table it took out is silent, and others who write to that table may be visible first. No fingerprint
+/// shows that, for catalogs are read under a snapshot; but whoever updates or deletes a row leaves his number in it (`xmax`)
+/// at once. Numbers below the snapshot's `xmin` are of those who rolled back, or only locked the row.
+pub(crate) fn pending_sql(publication: &str) -> String {
+    format!(
+        "(SELECT coalesce(bool_or(CASE \
+           WHEN o.id < o.least THEN false \
+           WHEN o.id >= o.next THEN true \
+           ELSE pg_catalog.pg_xact_status(o.id::text::xid8) IS DISTINCT FROM 'aborted' END), false) \
+         FROM (SELECT s.least, s.next, \
+             ((x.xmax::text::int8 - s.next + 2147483648) & 4294967295) - 2147483648 + s.next AS id \
+           FROM (SELECT pg_catalog.pg_snapshot_xmin(c)::text::int8 AS least, \
+               pg_catalog.pg_snapshot_xmax(c)::text::int8 AS next \
+             FROM pg_catalog.pg_current_snapshot() c) s, pg_catalog.pg_publication p, LATERAL ( \
+             SELECT p.xmax \
+             UNION ALL SELECT r.xmax FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid \
+             UNION ALL SELECT d.xmax FROM pg_catalog.pg_depend d \
+               WHERE d.refclassid = 'pg_catalog.pg_publication'::pg_catalog.regclass AND d.refobjid = p.oid) x \
+           WHERE p.pubname = {publication} AND x.xmax <> '0'::xid) o)"
+    )
+}

@@ -17,7 +17,7 @@
 //!                                  no proof; the log is followed anew
 //! ```
 
-use super::{Ask, Log, Standing, covered};
+use super::{Ask, Log, Standing, covered, is_pending, pending};
 use crate::fill::Visible;
 use crate::identity::STARTED_SQL;
 use crate::pool::{Held, Route};
@@ -57,6 +57,8 @@ struct Told {
     started: i64,
     /// Only if the whole question was asked.
     coverage: Option<String>,
+    /// Whether the publication is being changed by somebody nobody sees yet. Only if the whole question was asked.
+    is_pending: bool,
 }
 
 impl Questions {
@@ -65,7 +67,12 @@ impl Questions {
             "(pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, pg_current_snapshot()::text".to_owned();
         Self {
             glance_sql: format!("SELECT {glance}, {STARTED_SQL}").into(),
-            whole_sql: format!("SELECT {glance}, {STARTED_SQL}, {}", covered(publication)).into(),
+            whole_sql: format!(
+                "SELECT {glance}, {STARTED_SQL}, {}, {}",
+                covered(publication),
+                pending(publication)
+            )
+            .into(),
             intact: Mutex::default(),
         }
     }
@@ -170,6 +177,9 @@ impl Log {
             let _ = self.asks.try_send(Ask::Stale(standing));
             return Err(SourceError::down("the server was restarted; its log is followed anew"));
         }
+        if told.is_pending {
+            return Err(is_pending());
+        }
         if let Some(coverage) = &told.coverage {
             if *coverage != standing.coverage {
                 // Whoever asks gets no proof; the task begins anew and finds out what changed.
@@ -201,12 +211,15 @@ async fn ask(held: &mut Held, sql: &Arc<str>) -> Result<Told, SourceError> {
     };
     let read = |error: tokio_postgres::Error| crate::fault::of("reading the position", &error);
     let at: i64 = row.try_get(0).map_err(read)?;
-    let coverage = if row.len() > 3 { Some(row.try_get(3).map_err(read)?) } else { None };
+    let is_whole = row.len() > 3;
+    let coverage = if is_whole { Some(row.try_get(3).map_err(read)?) } else { None };
+    let is_pending = is_whole && row.try_get(4).map_err(read)?;
     Ok(Told {
         at: u64::try_from(at).unwrap_or_default(),
         snapshot: row.try_get(1).map_err(read)?,
         started: row.try_get(2).map_err(read)?,
         coverage,
+        is_pending,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Bringing the stream to stand: who is asked, from where it goes on, and what is not certain at its beginning.
 
 use super::task::Task;
-use super::{Standing, covered};
+use super::{Standing, covered, is_pending, pending};
 use crate::fault;
 use crate::pool::{Conn, Held};
 use crate::session::{Session, Stream};
@@ -58,9 +58,16 @@ async fn read_coverage(
     held: &Held,
     publication: &str,
 ) -> Result<(String, HashMap<u32, Box<str>>), SourceError> {
-    let sql = format!("SELECT {}, t.numbers, t.names FROM ({NAMES_SQL}) t", covered(publication));
+    let sql = format!(
+        "SELECT {}, t.numbers, t.names, {} FROM ({NAMES_SQL}) t",
+        covered(publication),
+        pending(publication)
+    );
     let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
     let row = held.client.query_typed_one(&sql, &[(&publication, Type::TEXT)]).await.map_err(doing)?;
+    if row.try_get(3).map_err(doing)? {
+        return Err(is_pending());
+    }
     let numbers: Vec<u32> = row.try_get(1).map_err(doing)?;
     let names: Vec<String> = row.try_get(2).map_err(doing)?;
     let names = numbers.into_iter().zip(names.into_iter().map(String::into_boxed_str)).collect();
