@@ -1,8 +1,11 @@
 //! Setup, views and what they are refused for, as a user meets them.
 
-use super::world::{World, view};
+use super::world::{World, cache, options_at, view};
 use candor_core::{Rows, Severity};
-use candor_testbed::Cluster;
+use candor_postgres::Postgres;
+use candor_testbed::{Cluster, Proxy};
+use std::sync::Arc;
+use std::time::Duration;
 
 const SCHEMA: &str = "
     CREATE TABLE artist (id int8 PRIMARY KEY, name text);
@@ -51,7 +54,7 @@ async fn setup_is_done_once_and_taken_out_whole() {
     let artist = [view("artist", "SELECT name FROM artist WHERE id = $1", Rows::One)];
     let world = World::new(Cluster::start(), SCHEMA, &artist).await;
     assert_eq!(world.postgres.setup_plan(&artist).await.unwrap().statements, [""; 0]);
-    world.cache().close(std::time::Duration::from_secs(1)).await;
+    world.cache().close(Duration::from_secs(1)).await;
     let World { cluster, postgres, cache, .. } = world;
     drop(cache);
     cluster.psql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active");
@@ -61,4 +64,36 @@ async fn setup_is_done_once_and_taken_out_whole() {
     postgres.remove().await.expect("removal");
     assert_eq!(cluster.psql("SELECT count(*) FROM pg_replication_slots"), "0");
     assert_eq!(cluster.psql("SELECT count(*) FROM pg_publication"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_followed_however_many_views_there_are_and_however_far_away_the_server_is() {
+    let cluster = Arc::new(Cluster::start());
+    cluster.psql("CREATE TABLE item (id int8 PRIMARY KEY, price int); INSERT INTO item VALUES (1, 1)");
+    let proxy = Proxy::to(cluster.address());
+    let names: Vec<String> = (0..12).map(|number| format!("item{number}")).collect();
+    let views: Vec<_> =
+        names.iter().map(|name| view(name, "SELECT id, price FROM item WHERE id = $1", Rows::One)).collect();
+    let far = |url: &str| {
+        let mut options = options_at(url);
+        options.connect.connect_timeout = Duration::from_secs(1);
+        options.statement_timeout = Duration::from_millis(500);
+        Postgres::open(options)
+    };
+    far(&cluster.url("postgres")).setup(&views).await.expect("setup");
+    let postgres = far(&cluster.url_through(proxy.address(), "postgres"));
+    for view in &views {
+        postgres.declare(view);
+    }
+    // Holding a view against the schema takes some forty round trips, so all together take longer than one of them may.
+    proxy.delay(Duration::from_millis(12));
+    let began = tokio::time::Instant::now();
+    let cache = cache(&postgres);
+    let followed = tokio::time::timeout(Duration::from_secs(120), cache.follower().following()).await;
+    assert!(followed.is_ok(), "{:?}", cache.follower().status());
+    assert!(
+        began.elapsed() > Duration::from_millis(2500),
+        "near enough for one limit to do: {:?}",
+        began.elapsed()
+    );
 }
