@@ -19,11 +19,13 @@
 
 use super::{Ask, Log, Standing, covered};
 use crate::fill::Visible;
-use crate::identity::STARTED_SQL;
+use crate::identity::started_sql;
 use crate::pool::{Held, Route};
 use crate::visibility::Era;
 use candor_core::Position;
 use candor_core::port::SourceError;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,9 +65,12 @@ impl Questions {
     pub(super) fn of(publication: &str) -> Self {
         let glance =
             "(pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, pg_current_snapshot()::text".to_owned();
+        #[cfg(candor_sabotage)]
+        let glance = if is(Sabotage::FlushedPosition) { glance.replace("insert", "flush") } else { glance };
+        let started = started_sql();
         Self {
-            glance_sql: format!("SELECT {glance}, {STARTED_SQL}").into(),
-            whole_sql: format!("SELECT {glance}, {STARTED_SQL}, {}", covered(publication)).into(),
+            glance_sql: format!("SELECT {glance}, {started}").into(),
+            whole_sql: format!("SELECT {glance}, {started}, {}", covered(publication)).into(),
             intact: Mutex::default(),
         }
     }
@@ -79,6 +84,8 @@ impl Questions {
     fn is_intact_under(&self, standing: &Standing, snapshot: &str) -> bool {
         let mut intact = self.intact.lock();
         let known = intact.under.as_ref().is_some_and(|(of, under)| under == snapshot && of == standing);
+        #[cfg(candor_sabotage)]
+        let known = known || is(Sabotage::FingerprintOfAnySnapshot);
         intact.in_vain = if known { 0 } else { intact.in_vain + 1 };
         known
     }
@@ -112,6 +119,8 @@ impl Log {
             }
             Err(_) => told.at,
         };
+        #[cfg(candor_sabotage)]
+        let at = if is(Sabotage::VisibleIsInsert) { told.at } else { at };
         Ok(self.reach(&standing, at))
     }
 
@@ -149,7 +158,10 @@ impl Log {
             return Err(SourceError::down("the server was restarted; its log is followed anew"));
         }
         if let Some(coverage) = &told.coverage {
-            if *coverage != standing.coverage {
+            let is_intact = *coverage == standing.coverage;
+            #[cfg(candor_sabotage)]
+            let is_intact = is_intact || is(Sabotage::FingerprintAtFence);
+            if !is_intact {
                 // Whoever asks gets no proof; the task begins anew and finds out what changed.
                 let _ = self.asks.try_send(Ask::Stale(standing));
                 return Err(SourceError::down(
@@ -163,13 +175,20 @@ impl Log {
 
     /// Whether the server that answered is the one whose log is followed.
     fn is_of(&self, standing: &Standing, told: &Told) -> bool {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::FenceOfAnyServer) {
+            return true;
+        }
         told.started == standing.identity.started_micros
     }
 }
 
 async fn ask(held: &mut Held, sql: &Arc<str>) -> Result<Told, SourceError> {
     let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
-    let row = match held.route {
+    let route = held.route;
+    #[cfg(candor_sabotage)]
+    let route = if is(Sabotage::NamesBehindPooler) { Route::Direct } else { route };
+    let row = match route {
         Route::Direct => {
             let statement = held.prepared(sql, &[]).await.map_err(doing)?;
             held.client.query_one(&statement, &[]).await.map_err(doing)?
