@@ -1,6 +1,9 @@
 //! What is refused, each with its mend.
 
+mod names;
 mod near;
+
+pub(crate) use names::names_from_elsewhere;
 
 use crate::catalog::{Catalog, Kind, Old, Relation};
 use crate::derive::can_name;

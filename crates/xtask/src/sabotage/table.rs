@@ -119,6 +119,9 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
     (
         FingerprintOfLooks,
         &[
+            cache(
+                "main::schema::a_table_that_another_publication_lets_go_to_be_unlogged_for_a_moment_was_changed",
+            ),
             cache("main::rows::a_partition_that_is_emptied_is_noticed_whoever_else_publishes_it"),
             cache("main::schema::a_table_that_is_unlogged_for_the_length_of_one_transaction_was_changed"),
             cache(
@@ -133,6 +136,9 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
     (
         FingerprintOfTables,
         &[
+            cache(
+                "main::schema::a_part_of_a_composite_type_that_is_renamed_changes_the_answers_that_show_it",
+            ),
             cache("main::schema::a_stored_view_that_is_replaced_changes_the_answers_read_through_it"),
             cache("main::schema::a_function_that_is_replaced_changes_the_answers_computed_with_it"),
             cache("main::schema::a_value_of_an_enumeration_that_is_renamed_changes_the_answers_that_show_it"),
@@ -179,6 +185,10 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
     (UnloggedAllowed, &[unit("derive::tests::refusals::what_cannot_be_kept_is_refused_with_a_mend")]),
     (VolatileAllowed, &[cache("main::views::a_view_that_cannot_be_proven_is_refused_with_the_mend")]),
     (RowSecurityAllowed, &[unit("derive::tests::refusals::what_cannot_be_kept_is_refused_with_a_mend")]),
+    (
+        NamesFromElsewhereAllowed,
+        &[unit("derive::tests::refusals::what_cannot_be_kept_is_refused_with_a_mend")],
+    ),
     (PartialAllowed, &[unit("derive::tests::refusals::a_log_that_leaves_something_out_is_refused")]),
     // The audit of served answers, at the doors.
     (
