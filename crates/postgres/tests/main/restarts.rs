@@ -4,6 +4,7 @@ use super::world::{World, view};
 use candor::Level;
 use candor_core::{Rows, ViewQuery};
 use candor_testbed::{Cluster, Proxy};
+use std::time::Duration;
 
 const SCHEMA: &str = "
     CREATE TABLE item (id int8 PRIMARY KEY, price int);
@@ -19,7 +20,7 @@ async fn strong_again(world: &World, key: i64) -> String {
         if let Ok(answer) = world.try_read(Level::Strong, 0, key).await {
             return answer.value().map(|json| json.to_string()).unwrap_or_default();
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the source does not come back: {:?}", world.cache().follower().status());
 }
@@ -91,8 +92,9 @@ async fn asynchronous_commits_and_an_idle_log_are_waited_for_in_milliseconds() {
             .cluster
             .psql(&format!("SET synchronous_commit = off; UPDATE item SET price = {round} WHERE id = 1"));
         assert!(world.strong(0, 1).await.unwrap().contains(&format!("\"price\":{round}")));
-        // The log must say so itself, not the source in its stead.
-        world.warm(0, 1).await;
+        // The log must say so itself, not the source in its stead, and before the server writes it out by itself.
+        let told = tokio::time::timeout(Duration::from_secs(5), world.warm(0, 1)).await;
+        assert!(told.is_ok(), "the log is not told: {:?}", world.cache().follower().status());
     }
 }
 
