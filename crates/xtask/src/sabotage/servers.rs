@@ -1,8 +1,8 @@
 //! Tests against real servers, each run without the defence that it is there for.
 //!
 //! First all of them must pass with every defence in place. Then each is run in a process of its own, which finds the name
-//! of the defence in its environment, two at a time; it must fail. A test that is not there, one that passes all the same,
-//! and one that neither passes nor fails in time make the run fail.
+//! of the defence in its environment, two at a time; it must fail, at the second attempt at the latest. A test that is not
+//! there, one that passes all the same, and one that neither passes nor fails in time make the run fail.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -109,7 +109,11 @@ fn pass_with_every_defence(trials: &[Trial<'_>]) -> Result<(), String> {
 impl Trial<'_> {
     fn is_noticed(&self) -> bool {
         let started = now();
-        let ended = self.run();
+        // Some races have to be met: a busy machine may miss one, and hardly the next.
+        let ended = match self.run() {
+            Ended::Passed => self.run(),
+            ended => ended,
+        };
         let took = now().duration_since(started).as_secs_f64();
         let (word, why) = match &ended {
             Ended::Failed(why) => ("noticed", why.as_str()),
