@@ -2,7 +2,10 @@
 //!
 //! Compiled only with `--cfg candor_sabotage` (`cargo x sim --power`, `cargo x sabotage`); no ordinary build contains any
 //! of it. The one piece of state in this crate: a switch for the whole process, because defences lie in functions that are
-//! handed nothing but values. See docs/decisions/0013.
+//! handed nothing but values. Whoever audits many defences in one process sets it; a test program of its own finds the name
+//! of the defence in its environment, and so does every process that it starts. See docs/decisions/0013.
+//!
+//! Self-contained, because `cargo x` compiles this file, too: its table of defences and tests is held against these lists.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -58,6 +61,98 @@ pub enum Sabotage {
     ProofUnreached,
     /// Tokens of unknown logs ask nothing.
     TokenOfUnknownLog,
+
+    // From here on in code that talks to servers.
+    /// The slot may be told of a transaction as soon as its first message is there.
+    SlotTooEarly,
+    /// Of a row that moves to another key, only the new one is looked at.
+    KeyChangeNewOnly,
+    /// Whoever names a subject in the key of a private view is believed.
+    SubjectFromRequest,
+    /// A fill's snapshot is certain of whatever was decoded.
+    CertainOfDecoded,
+    /// A slot that was moved or made anew passes for the one that was followed.
+    SlotBelieved,
+    /// All servers write one and the same log.
+    OneLogForAll,
+    /// A server that recovered without starting anew still writes the same log.
+    RecoveryForgotten,
+    /// Transactions that were open at the beginning are settled.
+    UnsettledForgotten,
+    /// Those that write below a published root are settled.
+    WritersBelowForgotten,
+    /// TRUNCATE changes no row.
+    TruncateIgnored,
+    /// The rows of a transaction with too many are forgotten.
+    HugeForgotten,
+    /// A row that cannot be named changes nothing.
+    UnnamedForgotten,
+    /// A key that was not sent again names no row.
+    UnchangedForgotten,
+    /// A fence does not compare the fingerprint.
+    FingerprintAtFence,
+    /// Whatever the snapshot, the fingerprint is taken for that of the latest one.
+    FingerprintOfAnySnapshot,
+    /// A stream that goes on does not compare the fingerprint.
+    FingerprintGoingOn,
+    /// The fingerprint says what is there and not who wrote it last.
+    FingerprintOfLooks,
+    /// The fingerprint leaves out what views read through.
+    FingerprintOfTables,
+    /// Tables are known by what the stream calls them.
+    TablesByName,
+    /// The number that a gap was given passes for a position of the log.
+    GapIsPosition,
+    /// A slot that tells of transactions before they commit is followed.
+    TwoPhaseFollowed,
+    /// A standby's answer is as good as a primary's.
+    StandbyAnswers,
+    /// A standby answers however far behind it is.
+    StandbyBehind,
+    /// A standby's answer is taken although the primary does not show all of it.
+    StandbyAhead,
+    /// Whatever timeline a standby receives, it is the primary's.
+    StandbyTimeline,
+    /// Whatever mark a standby shows, it is the primary's.
+    StandbyMark,
+    /// A publication under change by somebody nobody sees is what it looks like.
+    PublicationPending,
+    /// Whatever server answers a fence, it is the one whose log is followed.
+    FenceOfAnyServer,
+    /// The stream and the questions may lead to two servers.
+    StreamOfAnyServer,
+    /// The position of a fence is what was flushed, not what was written.
+    FlushedPosition,
+    /// A fence for what is visible waits for everything that was written.
+    VisibleIsInsert,
+    /// A position in what the server has not flushed is waited for in silence.
+    LogNotPushed,
+    /// Questions are asked by name, also behind a pooler.
+    NamesBehindPooler,
+    /// Transaction ids are compared as they are.
+    NoWrap,
+    /// Tables that are in no log are read like all others.
+    UnloggedAllowed,
+    /// Functions that may give another result each time are computed like all others.
+    VolatileAllowed,
+    /// So are tables whose rows depend on who asks.
+    RowSecurityAllowed,
+    /// So are columns whose text shows names that live elsewhere.
+    NamesFromElsewhereAllowed,
+    /// A publication that leaves something out tells everything.
+    PartialAllowed,
+    /// The audit takes every answer for what its looks saw.
+    AuditAllAlike,
+    /// The audit takes every answer for one that claims the moment of its read.
+    AuditWithoutBound,
+    /// The audit's incidents come without the life of the entry.
+    AuditWithoutLife,
+    /// The audit says nothing of changes that the log told nothing of.
+    AuditSilent,
+    /// The audit tells values of private views.
+    AuditTellsAll,
+    /// The audit reads through memory what nobody asked it for.
+    AuditReads,
 }
 
 impl Sabotage {
@@ -87,9 +182,69 @@ impl Sabotage {
         ("proof of positions reached", Self::ProofUnreached),
         ("tokens of unknown logs", Self::TokenOfUnknownLog),
     ];
+
+    /// Those that no model contains, because they stand in code that talks to servers. Tests against real ones miss them.
+    pub const AT_SERVERS: [(&'static str, Self); 45] = [
+        ("slot acknowledged too early", Self::SlotTooEarly),
+        ("key change old value", Self::KeyChangeNewOnly),
+        ("subject in key", Self::SubjectFromRequest),
+        ("certain by snapshot", Self::CertainOfDecoded),
+        ("slot continuity", Self::SlotBelieved),
+        ("log identity", Self::OneLogForAll),
+        ("recovery in the log identity", Self::RecoveryForgotten),
+        ("unsettled transactions", Self::UnsettledForgotten),
+        ("writers below a root", Self::WritersBelowForgotten),
+        ("truncate", Self::TruncateIgnored),
+        ("huge transaction", Self::HugeForgotten),
+        ("row without a name", Self::UnnamedForgotten),
+        ("unchanged key", Self::UnchangedForgotten),
+        ("fingerprint at fences", Self::FingerprintAtFence),
+        ("fingerprint under one snapshot", Self::FingerprintOfAnySnapshot),
+        ("fingerprint when going on", Self::FingerprintGoingOn),
+        ("there and back", Self::FingerprintOfLooks),
+        ("what views read through", Self::FingerprintOfTables),
+        ("tables by number", Self::TablesByName),
+        ("gap's own number", Self::GapIsPosition),
+        ("two-phase slot", Self::TwoPhaseFollowed),
+        ("standby", Self::StandbyAnswers),
+        ("fence before a standby", Self::StandbyBehind),
+        ("look after a standby", Self::StandbyAhead),
+        ("timeline of a standby", Self::StandbyTimeline),
+        ("mark of the primary", Self::StandbyMark),
+        ("publication under change", Self::PublicationPending),
+        ("server of a fence", Self::FenceOfAnyServer),
+        ("server of the stream", Self::StreamOfAnyServer),
+        ("insert position", Self::FlushedPosition),
+        ("visible fence", Self::VisibleIsInsert),
+        ("log pushed on", Self::LogNotPushed),
+        ("no names behind a pooler", Self::NamesBehindPooler),
+        ("ids on the ring", Self::NoWrap),
+        ("unlogged tables", Self::UnloggedAllowed),
+        ("volatile functions", Self::VolatileAllowed),
+        ("row security", Self::RowSecurityAllowed),
+        ("names from elsewhere", Self::NamesFromElsewhereAllowed),
+        ("partial publication", Self::PartialAllowed),
+        ("comparison of the audit", Self::AuditAllAlike),
+        ("bound in the audit", Self::AuditWithoutBound),
+        ("life in the audit", Self::AuditWithoutLife),
+        ("silent changes in the audit", Self::AuditSilent),
+        ("hashes in the audit", Self::AuditTellsAll),
+        ("audit leaves memory alone", Self::AuditReads),
+    ];
+
+    /// All that have a name, in both lists.
+    pub fn named() -> impl Iterator<Item = (&'static str, Self)> {
+        Self::ALL.into_iter().chain(Self::AT_SERVERS)
+    }
 }
 
-static ACTIVE: AtomicU8 = AtomicU8::new(0);
+/// Names the defence that a process does without.
+pub const VARIABLE: &str = "CANDOR_WITHOUT";
+
+/// Nobody has looked into the environment yet.
+const UNREAD: u8 = u8::MAX;
+
+static ACTIVE: AtomicU8 = AtomicU8::new(UNREAD);
 
 /// Takes one defence out, for the whole process.
 pub fn set(sabotage: Sabotage) {
@@ -99,5 +254,19 @@ pub fn set(sabotage: Sabotage) {
 /// Whether this defence is out.
 #[inline]
 pub fn is(sabotage: Sabotage) -> bool {
-    ACTIVE.load(Ordering::Relaxed) == sabotage as u8
+    let active = ACTIVE.load(Ordering::Relaxed);
+    let active = if active == UNREAD { of_environment() } else { active };
+    active == sabotage as u8
+}
+
+/// What the environment says, which stands from now on.
+#[cold]
+fn of_environment() -> u8 {
+    let name = std::env::var(VARIABLE).unwrap_or_default();
+    let found = Sabotage::named().find(|(known, _)| *known == name);
+    assert!(name.is_empty() || found.is_some(), "{VARIABLE} names no defence: {name}");
+    let active = found.map_or(Sabotage::Nothing, |(_, sabotage)| sabotage) as u8;
+    // Whoever set a defence meanwhile is right.
+    let _ = ACTIVE.compare_exchange(UNREAD, active, Ordering::SeqCst, Ordering::SeqCst);
+    ACTIVE.load(Ordering::SeqCst)
 }

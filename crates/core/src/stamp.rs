@@ -99,6 +99,10 @@ impl Snapshot {
 
     /// The 64-bit id nearest to `xmin` whose low 32 bits are those of `xid`.
     fn place(&self, xid: Xid) -> u64 {
+        #[cfg(candor_sabotage)]
+        if crate::sabotage::is(crate::sabotage::Sabotage::NoWrap) {
+            return xid.0;
+        }
         let ahead = (xid.0 as u32).wrapping_sub(self.xmin as u32) as i32;
         self.xmin.wrapping_add_signed(i64::from(ahead))
     }

@@ -68,6 +68,8 @@ pub(crate) struct Column {
     pub(crate) canon: Option<Canon>,
     /// Generated columns are not in the log.
     pub(crate) is_generated: bool,
+    /// Whether its text shows names that live elsewhere: of a table, a function, a role, or of another table's columns.
+    pub(crate) shows_names: bool,
 }
 
 /// A table that holds rows, and what the log tells of a row that was.

@@ -167,6 +167,7 @@ impl Compiler<'_> {
         self.findings.extend(refuse::writes(&seen.told));
         if compiled.is_logged {
             self.findings.extend(refuse::unprovable(self.publication, &scanned, &seen.told, &seen.catalog));
+            self.findings.extend(refuse::names_from_elsewhere(&seen.told, &seen.catalog, &seen.names));
         }
         if !self.is_refused() {
             self.depend(&mut compiled, &seen).await.map_err(|error| fault::of(doing, &error))?;

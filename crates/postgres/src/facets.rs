@@ -4,6 +4,8 @@
 //! the log, its key column was not sent) stands for the whole table: *less narrow, never less sound*.
 
 use crate::view::{Registration, reset_tag};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Facet, Tag};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -107,6 +109,8 @@ impl Facets {
     /// stream began.
     pub(crate) fn table(&self, oid: u32, called: impl FnOnce() -> String) -> Box<str> {
         let known = self.names.read().get(&oid).cloned();
+        #[cfg(candor_sabotage)]
+        let known = known.filter(|_| !is(Sabotage::TablesByName));
         known.unwrap_or_else(|| called().into())
     }
 
@@ -129,11 +133,17 @@ impl Facets {
                 named &= interest.gather(row, &mut into.tags);
             }
         }
+        #[cfg(candor_sabotage)]
+        let named = named || is(Sabotage::UnnamedForgotten);
         if !named {
             into.whole.insert(row.table.to_owned());
         }
         if into.tags.len() > into.tags_max {
             into.tags.clear();
+            #[cfg(candor_sabotage)]
+            if is(Sabotage::HugeForgotten) {
+                return;
+            }
             into.whole.extend(into.by_table.keys().cloned());
         }
     }
@@ -214,6 +224,8 @@ impl<'a> Row<'a> {
         let values = match (self.kind, old, new) {
             (Kind::Insert, _, Some(new)) => vec![new],
             (Kind::Delete, Some(old), _) => vec![old],
+            #[cfg(candor_sabotage)]
+            (Kind::Update, _, Some(Seen::Unchanged)) if is(Sabotage::UnchangedForgotten) => vec![],
             // The whole old row is there, or its identity, which the new row changed.
             (Kind::Update, Some(old), Some(Seen::Unchanged)) => vec![old],
             (Kind::Update, Some(old), Some(new)) => vec![old, new],

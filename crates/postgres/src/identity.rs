@@ -1,6 +1,8 @@
 //! Which log a connection's positions count in, and how a server is asked for it.
 
 use candor_core::LogId;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use tokio_postgres::Row;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -28,15 +30,24 @@ pub(crate) const TIMELINE_SQL: &str = "CASE WHEN pg_is_in_recovery() \
 /// backend is killed the server recovers without starting anew and may lose commits that were seen; only the statistics
 /// that it resets then tell of it. `extract` is exact (numeric) from Postgres 14 on, and before it rounds to the same
 /// microsecond.
-pub(crate) const STARTED_SQL: &str = "(round(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 \
+const STARTED_SQL: &str = "(round(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 \
      # coalesce((SELECT round(extract(epoch FROM stats_reset) * 1000000)::int8 FROM pg_stat_archiver), 0))";
+
+pub(crate) fn started_sql() -> &'static str {
+    #[cfg(candor_sabotage)]
+    if is(Sabotage::RecoveryForgotten) {
+        return "round(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8";
+    }
+    STARTED_SQL
+}
 
 impl Identity {
     /// Asks for everything and for whether the server is in recovery. Any role may ask, unless somebody revoked the
     /// functions of the control file.
     pub(crate) fn sql() -> String {
+        let started = started_sql();
         format!(
-            "SELECT (SELECT system_identifier FROM pg_control_system()), {TIMELINE_SQL}, {STARTED_SQL}, \
+            "SELECT (SELECT system_identifier FROM pg_control_system()), {TIMELINE_SQL}, {started}, \
              current_database()::text, pg_is_in_recovery()"
         )
     }
@@ -57,6 +68,10 @@ impl Identity {
 
     /// The log's identity for everybody else.
     pub(crate) fn log(&self) -> LogId {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::OneLogForAll) {
+            return LogId(77);
+        }
         let mut hash = Xxh3::new();
         hash.update(b"postgres");
         hash.update(&self.system.to_le_bytes());

@@ -20,6 +20,7 @@
 
 mod fence;
 mod mark;
+mod reached;
 mod stand;
 mod task;
 mod transaction;
@@ -33,7 +34,7 @@ use crate::setup::literal;
 use crate::view::Views;
 use crate::visibility::Visibility;
 use candor_core::port::{BoxFuture, Fault, Feed, SourceError};
-use candor_core::{Epoch, LogId, Record};
+use candor_core::{Epoch, Record};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -180,12 +181,6 @@ impl Feed for Tail {
             }
         })
     }
-}
-
-/// A record that says: everything before was perhaps missed. Its number is no record's end in the log, so it is above
-/// whatever was reached and below whatever comes.
-fn gap(log: LogId, reached: u64) -> Record {
-    Record::opening(Epoch { log, era: 0 }, reached + 1)
 }
 
 /// How long the task waits between attempts: at once after a cut, then less and less often.

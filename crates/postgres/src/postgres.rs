@@ -15,6 +15,8 @@ use crate::status::{self, SlotFigures, Status};
 use crate::view::Views;
 use crate::visibility::UnderWay;
 use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Derived, Epoch, Finding, KeyValue, Position, Severity, Snapshot, Stamp, ViewQuery};
 use std::sync::{Arc, OnceLock};
 
@@ -199,7 +201,10 @@ impl Postgres {
         let reading = Reading::begin(&inner.pool, &mut held).await?;
         let value = work(reading.transaction()).await?;
         let seen = reading.end().await?;
-        if seen.in_recovery {
+        let is_refused = seen.in_recovery;
+        #[cfg(candor_sabotage)]
+        let is_refused = is_refused && !is(Sabotage::StandbyAnswers);
+        if is_refused {
             return Err(SourceError::down("only a standby answers, and nothing bounds how far behind it is"));
         }
         Ok((value, stamp(seen, under_way)))
@@ -301,7 +306,10 @@ impl Inner {
             None => self.compile(&view).await?,
         };
         let filled = fill::fill(&self.pool, &plan, &keys).await?;
-        if filled.seen.in_recovery && plan.compiled.is_logged {
+        let is_refused = filled.seen.in_recovery && plan.compiled.is_logged;
+        #[cfg(candor_sabotage)]
+        let is_refused = is_refused && !is(Sabotage::StandbyAnswers);
+        if is_refused {
             return Err(SourceError::down(
                 "only a standby answers, and nothing bounds how far behind it is; list the primary first in `url`",
             ));

@@ -1,12 +1,17 @@
 //! What is refused, each with its mend.
 
+mod names;
 mod near;
+
+pub(crate) use names::names_from_elsewhere;
 
 use crate::catalog::{Catalog, Kind, Old, Relation};
 use crate::derive::can_name;
 use crate::derive::placeholders::Scanned;
 use crate::derive::reach::Reach;
 use crate::derive::server::{Function, Oddity, Told, Volatility};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Dependency, Finding, Severity, ViewQuery};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
@@ -195,6 +200,10 @@ pub(crate) fn unprovable(
 
 /// Why a function may give another result for the same rows.
 fn varies(function: &Function) -> Option<String> {
+    #[cfg(candor_sabotage)]
+    if is(Sabotage::VolatileAllowed) {
+        return None;
+    }
     let is_built_in = function.schema == "pg_catalog";
     let name =
         if is_built_in { function.name.clone() } else { format!("{}.{}", function.schema, function.name) };
@@ -230,6 +239,8 @@ fn untold(publication: &str, catalog: &Catalog, relation: &Relation, is_direct: 
                 "read an ordinary table, or declare proof = \"clock\"",
             )];
         }
+        #[cfg(candor_sabotage)]
+        Kind::Unlogged(_) if is(Sabotage::UnloggedAllowed) => {}
         Kind::Unlogged(what) => {
             return vec![refused(
                 format!("`{name}` is {what}, so its changes are not in the log"),
@@ -239,7 +250,10 @@ fn untold(publication: &str, catalog: &Catalog, relation: &Relation, is_direct: 
         Kind::Table | Kind::Partitioned => {}
     }
     let mut findings = Vec::new();
-    if relation.has_row_security {
+    let has_row_security = relation.has_row_security;
+    #[cfg(candor_sabotage)]
+    let has_row_security = has_row_security && !is(Sabotage::RowSecurityAllowed);
+    if has_row_security {
         findings.push(refused(
             format!("`{name}` has row-level security, so what is read depends on who asks and on policies"),
             "read it through a table without policies, or declare proof = \"clock\"",
@@ -256,6 +270,8 @@ fn untold(publication: &str, catalog: &Catalog, relation: &Relation, is_direct: 
             .push(refused(format!("there is no publication `{publication}`, so no log of changes"), setup));
         return findings;
     };
+    #[cfg(candor_sabotage)]
+    let found = if is(Sabotage::PartialAllowed) { &Default::default() } else { found };
     if !found.leaves_out.is_empty() {
         findings.push(refused(
             format!("the publication `{publication}` leaves out {}", found.leaves_out.join(", ")),

@@ -27,6 +27,8 @@ use crate::pool::Pool;
 use crate::view::View;
 use candor_core::KeyValue;
 use candor_core::port::{Fill, SourceError};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Epoch, Position, Snapshot, Stamp};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -122,6 +124,8 @@ impl Standby {
             return Err(SourceError::down("the log is followed anew"));
         }
         let fence_at = Lsn(fence.at);
+        #[cfg(candor_sabotage)]
+        let fence_at = if is(Sabotage::StandbyBehind) { Lsn(0) } else { fence_at };
         self.wait_for(fence_at).await?;
         let raw = fill::fill_of_standby(&self.pool, &plan, keys).await?;
         let certain = raw.seen.certain.filter(|certain| *certain >= fence_at).ok_or_else(behind)?;
@@ -129,6 +133,10 @@ impl Standby {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSE;
         loop {
+            #[cfg(candor_sabotage)]
+            if is(Sabotage::StandbyAhead) {
+                break;
+            }
             let visible = log.is_visible_up_to(&under_way, fence.epoch.log, raw.seen.upper.0);
             if tokio::time::timeout_at(deadline, visible).await.map_err(|_| ahead())?? {
                 break;
@@ -184,6 +192,10 @@ impl Standby {
         let Some(History { mark, timeline }) = raw.history else {
             return contract("the view's keys can only be asked for one by one".into());
         };
+        #[cfg(candor_sabotage)]
+        let mark = if is(Sabotage::StandbyMark) { Some(mark_of(primary)) } else { mark };
+        #[cfg(candor_sabotage)]
+        let timeline = if is(Sabotage::StandbyTimeline) { Some(primary.timeline) } else { timeline };
         match mark {
             Some(mark) if mark == mark_of(primary) => {}
             Some(_) => {

@@ -228,6 +228,8 @@ impl UnderWay {
         for commit in commits {
             look(commit, snapshot.sees(commit.xid), began, now, &mut first_unseen);
         }
+        #[cfg(candor_sabotage)]
+        let first_unseen = first_unseen.filter(|_| !sabotage::is(sabotage::Sabotage::CertainOfDecoded));
         Some(first_unseen.map_or(state.watermark, |end| end.saturating_sub(1)))
     }
 }
@@ -258,10 +260,18 @@ impl Drop for UnderWay {
 
 /// Transaction ids of the log have 32 bits and wrap around.
 fn is_same(a: Xid, b: Xid) -> bool {
+    #[cfg(candor_sabotage)]
+    if sabotage::is(sabotage::Sabotage::NoWrap) {
+        return a == b;
+    }
     a.0 as u32 == b.0 as u32
 }
 
 fn is_after(a: Xid, b: Xid) -> bool {
+    #[cfg(candor_sabotage)]
+    if sabotage::is(sabotage::Sabotage::NoWrap) {
+        return a.0 > b.0;
+    }
     (a.0 as u32).wrapping_sub(b.0 as u32) as i32 > 0
 }
 

@@ -8,6 +8,7 @@ mod main {
     mod failover;
     mod fences;
     mod instance;
+    mod invisible;
     mod poolers;
     mod publications;
     mod races;

@@ -27,8 +27,12 @@ pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) ->
 /// When the minute is over; `what` says what never came.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let met = within(PATIENCE, || holds().then_some(()));
-    assert!(met.is_some(), "waited {PATIENCE:?} in vain: {what}");
+    let patience = PATIENCE;
+    // Without a defence it mostly never comes.
+    #[cfg(candor_sabotage)]
+    let patience = if std::env::var_os("CANDOR_WITHOUT").is_some() { patience / 6 } else { patience };
+    let met = within(patience, || holds().then_some(()));
+    assert!(met.is_some(), "waited {patience:?} in vain: {what}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "real servers are waited for in real time")]

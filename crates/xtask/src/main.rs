@@ -31,7 +31,9 @@ cargo x <command>
   test [args]           every test (unit, integration, documentation, sabotage), installing the programs they call;
                         arguments go to `cargo test`, for example: cargo x test -p candor-core -- judge
   tidy                  the house rules alone; a second or two
-  sabotage              defences taken out on purpose: the audit must notice (part of test)
+  sabotage [--servers [word]]
+                        defences taken out on purpose: the audits and the tests against servers must notice (part of
+                        test); --servers leaves the audits out, a word all other defences
   sim [args]            histories of real engines over a modelled source, each answer audited: --seconds n or --hours n,
                         --seed s, --replay s, --plan line; --power takes each defence out in turn, n seconds for each
   concurrency [args]    the ledger, memory, flights and followers with a checker as the scheduler (part of test);
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
         (Some("check"), []) => check::run(),
         (Some("test"), arguments) => test::run(arguments),
         (Some("tidy"), []) => check::tidy_alone(),
-        (Some("sabotage"), []) => sabotage::run(),
+        (Some("sabotage"), arguments) => sabotage::run(arguments),
         (Some("sim"), arguments) => sim::run(arguments),
         (Some("concurrency"), arguments) => concurrency::run(arguments),
         (Some("soak"), arguments) => soak::run(arguments),

@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         run_tests(command)
     });
     if arguments.is_empty() {
-        stages.run("sabotage", crate::sabotage::audit);
+        crate::sabotage::all(&mut stages);
         stages.run("concurrency", crate::concurrency::briefly);
     }
     stages.finish("test")

@@ -6,6 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 use tokio_postgres::error::Error;
 
+/// Types of the server whose text is the name of something, or holds one.
+const SHOWS_NAMES: [&str; 12] = [
+    "regclass",
+    "regproc",
+    "regprocedure",
+    "regoper",
+    "regoperator",
+    "regtype",
+    "regrole",
+    "regnamespace",
+    "regconfig",
+    "regdictionary",
+    "regcollation",
+    "aclitem",
+];
+
 /// What is known of one table as a place where rows are kept.
 #[derive(Clone, Debug, Default)]
 struct Place {
@@ -192,10 +208,15 @@ async fn places(client: &Client, oids: &[u32]) -> Result<BTreeMap<u32, Place>, E
     let columns = client
         .query(
             "SELECT a.attrelid, a.attnum::int4, a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), \
-               coalesce(l.collisdeterministic, true), a.attgenerated <> '' \
+               coalesce(l.collisdeterministic, true), a.attgenerated <> '', \
+               coalesce((SELECT e.typname = ANY($2::text[]) \
+                   OR EXISTS (SELECT FROM pg_class o WHERE o.oid = e.typrelid AND o.relkind <> 'c') \
+                 FROM pg_type t JOIN pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' THEN t.typelem \
+                   WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
+                 WHERE t.oid = a.atttypid), false) \
              FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation \
              WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, 2",
-            &[&oids],
+            &[&oids, &SHOWS_NAMES.as_slice()],
         )
         .await?;
     for row in columns {
@@ -204,6 +225,7 @@ async fn places(client: &Client, oids: &[u32]) -> Result<BTreeMap<u32, Place>, E
             canon: canon(row.get(3), row.get(5)),
             type_name: row.get(4),
             is_generated: row.get(6),
+            shows_names: row.get(7),
         };
         if let Some(place) = places.get_mut(&row.get(0)) {
             place.columns.push((row.get(1), column));

@@ -1,7 +1,7 @@
 //! What a statement saw: its snapshot, a position above it, and the server that answered.
 
 use super::visible::Visible;
-use crate::identity::{Identity, STARTED_SQL, TIMELINE_SQL, timeline_of};
+use crate::identity::{Identity, TIMELINE_SQL, started_sql, timeline_of};
 use crate::lsn::Lsn;
 use tokio_postgres::{Row, SimpleQueryRow};
 
@@ -38,7 +38,7 @@ pub(super) fn sql() -> [String; COLUMNS] {
             .into(),
         "pg_is_in_recovery()".into(),
         TIMELINE_SQL.into(),
-        STARTED_SQL.into(),
+        started_sql().into(),
     ]
 }
 

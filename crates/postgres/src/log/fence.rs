@@ -19,10 +19,12 @@
 
 use super::{Ask, Log, Standing, covered, is_pending, pending};
 use crate::fill::Visible;
-use crate::identity::STARTED_SQL;
+use crate::identity::started_sql;
 use crate::pool::{Held, Route};
 use crate::visibility::{Era, UnderWay};
 use candor_core::port::SourceError;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{LogId, Position, Snapshot};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -65,10 +67,13 @@ impl Questions {
     pub(super) fn of(publication: &str) -> Self {
         let glance =
             "(pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, pg_current_snapshot()::text".to_owned();
+        #[cfg(candor_sabotage)]
+        let glance = if is(Sabotage::FlushedPosition) { glance.replace("insert", "flush") } else { glance };
+        let started = started_sql();
         Self {
-            glance_sql: format!("SELECT {glance}, {STARTED_SQL}").into(),
+            glance_sql: format!("SELECT {glance}, {started}").into(),
             whole_sql: format!(
-                "SELECT {glance}, {STARTED_SQL}, {}, {}",
+                "SELECT {glance}, {started}, {}, {}",
                 covered(publication),
                 pending(publication)
             )
@@ -86,6 +91,8 @@ impl Questions {
     fn is_intact_under(&self, standing: &Standing, snapshot: &str) -> bool {
         let mut intact = self.intact.lock();
         let known = intact.under.as_ref().is_some_and(|(of, under)| under == snapshot && of == standing);
+        #[cfg(candor_sabotage)]
+        let known = known || is(Sabotage::FingerprintOfAnySnapshot);
         intact.in_vain = if known { 0 } else { intact.in_vain + 1 };
         known
     }
@@ -119,6 +126,8 @@ impl Log {
             }
             Err(_) => told.at,
         };
+        #[cfg(candor_sabotage)]
+        let at = if is(Sabotage::VisibleIsInsert) { told.at } else { at };
         Ok(self.reach(&standing, at))
     }
 
@@ -181,7 +190,10 @@ impl Log {
             return Err(is_pending());
         }
         if let Some(coverage) = &told.coverage {
-            if *coverage != standing.coverage {
+            let is_intact = *coverage == standing.coverage;
+            #[cfg(candor_sabotage)]
+            let is_intact = is_intact || is(Sabotage::FingerprintAtFence);
+            if !is_intact {
                 // Whoever asks gets no proof; the task begins anew and finds out what changed.
                 let _ = self.asks.try_send(Ask::Stale(standing));
                 return Err(SourceError::down(
@@ -195,13 +207,20 @@ impl Log {
 
     /// Whether the server that answered is the one whose log is followed.
     fn is_of(&self, standing: &Standing, told: &Told) -> bool {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::FenceOfAnyServer) {
+            return true;
+        }
         told.started == standing.identity.started_micros
     }
 }
 
 async fn ask(held: &mut Held, sql: &Arc<str>) -> Result<Told, SourceError> {
     let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
-    let row = match held.route {
+    let route = held.route;
+    #[cfg(candor_sabotage)]
+    let route = if is(Sabotage::NamesBehindPooler) { Route::Direct } else { route };
+    let row = match route {
         Route::Direct => {
             let statement = held.prepared(sql, &[]).await.map_err(doing)?;
             held.client.query_one(&statement, &[]).await.map_err(doing)?
@@ -214,6 +233,8 @@ async fn ask(held: &mut Held, sql: &Arc<str>) -> Result<Told, SourceError> {
     let is_whole = row.len() > 3;
     let coverage = if is_whole { Some(row.try_get(3).map_err(read)?) } else { None };
     let is_pending = is_whole && row.try_get(4).map_err(read)?;
+    #[cfg(candor_sabotage)]
+    let is_pending = is_pending && !is(Sabotage::PublicationPending);
     Ok(Told {
         at: u64::try_from(at).unwrap_or_default(),
         snapshot: row.try_get(1).map_err(read)?,

@@ -7,6 +7,8 @@ use crate::pool::{Conn, Held};
 use crate::session::{Session, Stream};
 use candor_core::Xid;
 use candor_core::port::SourceError;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::types::Type;
 
@@ -65,7 +67,10 @@ async fn read_coverage(
     );
     let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
     let row = held.client.query_typed_one(&sql, &[(&publication, Type::TEXT)]).await.map_err(doing)?;
-    if row.try_get(3).map_err(doing)? {
+    let is_under_change: bool = row.try_get(3).map_err(doing)?;
+    #[cfg(candor_sabotage)]
+    let is_under_change = is_under_change && !is(Sabotage::PublicationPending);
+    if is_under_change {
         return Err(is_pending());
     }
     let numbers: Vec<u32> = row.try_get(1).map_err(doing)?;
@@ -93,7 +98,10 @@ impl Task {
                 "the server is a standby; the log is followed on the primary, so list it first in `url`",
             ));
         }
-        if identity.system != system.system || identity.timeline != system.timeline {
+        let is_one = identity.system == system.system && identity.timeline == system.timeline;
+        #[cfg(candor_sabotage)]
+        let is_one = is_one || is(Sabotage::StreamOfAnyServer);
+        if !is_one {
             return Err(SourceError::down(
                 "the replication connection and the others lead to two different servers; use one address that leads to one",
             ));
@@ -112,19 +120,31 @@ impl Task {
         let doing = |error: tokio_postgres::Error| fault::of("reading the replication slot", &error);
         let row = held.client.query_typed_one(SLOT_SQL, &[(&&*slot, Type::TEXT)]).await.map_err(doing)?;
         let confirmed: i64 = row.try_get(0).map_err(doing)?;
-        if row.try_get(1).map_err(doing)? {
+        let tells_early: bool = row.try_get(1).map_err(doing)?;
+        #[cfg(candor_sabotage)]
+        let tells_early = tells_early && !is(Sabotage::TwoPhaseFollowed);
+        if tells_early {
             return Err(SourceError::contract(format!(
                 "the replication slot `{slot}` was made with two_phase and tells of transactions before they commit; \
                  drop it, and `candor setup` makes it anew"
             )));
         }
         let confirmed = u64::try_from(confirmed).unwrap_or_default();
-        let goes_on =
-            known.is_some_and(|known| !known.broken && known.coverage == coverage && confirmed <= known.sent);
+        let goes_on = known.is_some_and(|known| {
+            let (is_covered, is_confirmed) = (known.coverage == coverage, confirmed <= known.sent);
+            #[cfg(candor_sabotage)]
+            let is_covered = is_covered || is(Sabotage::FingerprintGoingOn);
+            #[cfg(candor_sabotage)]
+            let is_confirmed = is_confirmed || is(Sabotage::SlotBelieved);
+            !known.broken && is_covered && is_confirmed
+        });
         let from = reached.unwrap_or(confirmed).max(confirmed);
         if !goes_on {
             self.visibility.restart();
-            let running = held.client.query_typed(RUNNING_SQL, &[(&&*publication, Type::TEXT)]).await;
+            let running_sql = RUNNING_SQL;
+            #[cfg(candor_sabotage)]
+            let running_sql = &sabotaged(running_sql);
+            let running = held.client.query_typed(running_sql, &[(&&*publication, Type::TEXT)]).await;
             let doing = |error: tokio_postgres::Error| fault::of("reading which transactions run", &error);
             let mut unsettled = BTreeSet::new();
             for row in running.map_err(doing)? {
@@ -134,6 +154,10 @@ impl Task {
                         "the server calls a transaction `{xid}`, which is not a number"
                     ))
                 })?);
+            }
+            #[cfg(candor_sabotage)]
+            if is(Sabotage::UnsettledForgotten) {
+                unsettled.clear();
             }
             if !unsettled.is_empty() {
                 tracing::info!(
@@ -147,4 +171,11 @@ impl Task {
         self.facets.begin(names);
         Ok(Stood { stream, standing: Standing { identity, coverage }, from, goes_on })
     }
+}
+
+/// Without those that write below a published root.
+#[cfg(candor_sabotage)]
+fn sabotaged(sql: &str) -> String {
+    let below = "UNION SELECT i.inhrelid FROM told t JOIN pg_inherits i ON i.inhparent = t.oid";
+    sql.replace(below, if is(Sabotage::WritersBelowForgotten) { "" } else { below })
 }

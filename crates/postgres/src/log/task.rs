@@ -1,8 +1,9 @@
 //! The task that reads the stream.
 
+use super::reached::Reached;
 use super::stand::Stood;
 use super::transaction::{Transaction, table};
-use super::{Ask, Standing, State, Tail, backoff, covered, gap, is_passing};
+use super::{Ask, Standing, State, Tail, backoff, covered, is_passing};
 use crate::Lsn;
 use crate::derive::COMPILE_TIMEOUT;
 use crate::facets::Facets;
@@ -14,8 +15,10 @@ use crate::session::{Incoming, SessionError};
 use crate::setup;
 use crate::view::Views;
 use crate::visibility::Visibility;
+use candor_core::Record;
 use candor_core::port::SourceError;
-use candor_core::{LogId, Record};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,21 +90,6 @@ impl Mailbox {
     }
 }
 
-/// A position of the log that was followed last.
-#[derive(Clone, Debug)]
-pub(super) struct Reached {
-    pub(super) log: LogId,
-    /// What followers were told; above the log's own number where a gap was made.
-    pub(super) at: u64,
-    /// The log's own number: what the server may be told. It skips commits whose record begins below it, and one may begin
-    /// exactly where another ends.
-    pub(super) sent: u64,
-    /// What the stream was begun with. It may change while nobody looks.
-    pub(super) coverage: String,
-    /// Whether what was known of this log no longer holds, so that going on would be a lie.
-    pub(super) broken: bool,
-}
-
 impl Task {
     /// Reads until the last handle is gone.
     pub(super) async fn run(mut self) {
@@ -160,16 +148,9 @@ impl Task {
     /// Reads the stream until it ends; `None` when nobody is left.
     async fn read(&mut self, stood: Stood) -> Option<SourceError> {
         let Stood { mut stream, standing, from, goes_on } = stood;
-        let log = standing.identity.log();
-        let known = self.reached.take().filter(|known| known.log == log);
-        let at = match known {
-            // The followers that come back know this log up to there, and must learn that something is missing.
-            Some(known) if !goes_on => gap(log, from.max(known.at)).at,
-            Some(known) => from.max(known.at),
-            None => from,
-        };
-        self.reached =
-            Some(Reached { log, at, sent: from, coverage: standing.coverage.clone(), broken: false });
+        let reached = Reached::beginning(self.reached.take(), &standing, from, goes_on);
+        let at = reached.at;
+        self.reached = Some(reached);
         self.ended = Arc::default();
         self.state.send_replace(State::Standing(standing.clone()));
         tracing::info!(from = %Lsn(from), goes_on, "the log is followed");
@@ -222,6 +203,8 @@ impl Task {
                     wanted.again = now + PATIENCE[wanted.asked.min(PATIENCE.len() - 1)];
                     wanted.asked += 1;
                     let is_idle = pushed.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+                    #[cfg(candor_sabotage)]
+                    let is_idle = is_idle && !is(Sabotage::LogNotPushed);
                     if wanted.asked > PUSH_AFTER && is_idle {
                         pushed = Some(self.push_log());
                     }
@@ -289,6 +272,12 @@ impl Task {
         open: &mut Option<Transaction>,
         event: Event,
     ) -> Option<SourceError> {
+        #[cfg(candor_sabotage)]
+        if let (Event::Begin { final_lsn, .. }, Some(reached)) = (&event, &mut self.reached)
+            && is(Sabotage::SlotTooEarly)
+        {
+            reached.sent = final_lsn.0 + 1;
+        }
         match (event, open) {
             (Event::Begin { xid, .. }, open @ None) => {
                 *open = Some(Transaction::new(xid, self.options.transaction_tags_max));

@@ -2,6 +2,8 @@
 
 use crate::facets::{Facets, Gathered, Kind, Row, Seen};
 use crate::pgoutput::{Cell, Old, Relation, Tuple};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Change, Xid};
 
 /// What has been read of the transaction that is being told.
@@ -22,6 +24,8 @@ impl Transaction {
 
     pub(super) fn update(&mut self, facets: &Facets, relation: &Relation, old: &Old, new: &Tuple) {
         let old = match old {
+            #[cfg(candor_sabotage)]
+            _ if is(Sabotage::KeyChangeNewOnly) => only_key(relation, new),
             // Nothing of the identity changed: its columns are what they are now.
             Old::None => only_key(relation, new),
             Old::Key(key) => only_key(relation, key),
@@ -40,6 +44,10 @@ impl Transaction {
     }
 
     pub(super) fn truncate(&mut self, facets: &Facets, relation: &Relation) {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::TruncateIgnored) {
+            return;
+        }
         facets.gather_whole(&name(facets, relation), &mut self.gathered);
     }
 

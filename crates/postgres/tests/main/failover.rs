@@ -61,6 +61,51 @@ async fn a_promoted_standby_is_another_log_and_what_it_never_had_is_forgotten() 
     world.only_tells(3, 0, 1).await;
 }
 
+/// Ends everybody's session with a server but the walsenders', which go on telling.
+fn ends_all_but_the_streams(cluster: &Cluster) {
+    cluster.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+    );
+}
+
+/// The old primary lives on beside its heir, and the stream with it; what is asked from now on, the heir answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fence_of_another_server_proves_nothing_about_this_log() {
+    let (world, proxy, standby) = world_and_deaf_standby().await;
+    // The heir's positions lie far below what the old primary has told.
+    world.cluster.psql("SELECT pg_switch_wal(); UPDATE item SET price = 1 WHERE id = 9");
+    world.warm(0, 1).await;
+    standby.promote();
+    proxy.point_to(standby.address());
+    ends_all_but_the_streams(&world.cluster);
+    standby.psql("UPDATE item SET price = 2 WHERE id = 1");
+    world.only_tells(2, 0, 1).await;
+    assert!(!world.is_ever_kept(0, 1).await, "the heir has no slot");
+}
+
+/// The other way around: the questions stay with the old primary, and a new stream would come from its heir.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_another_server_is_not_the_log_of_the_one_that_is_asked() {
+    let (world, proxy, standby) = world_and_deaf_standby().await;
+    world.warm(0, 1).await;
+    standby.promote();
+    standby.psql("SELECT pg_create_logical_replication_slot('candor', 'pgoutput')");
+    // The heir's positions lie far above, so that it would prove anything.
+    standby.psql("SELECT pg_switch_wal(); UPDATE item SET price = 1 WHERE id = 9");
+    proxy.point_to(standby.address());
+    world.cluster.psql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active");
+    // Were that stream taken for the old primary's, it would soon prove what is filled from there.
+    for _ in 0..100 {
+        if world.is_kept(0, 1).await {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    world.cluster.psql("UPDATE item SET price = 2 WHERE id = 1");
+    world.only_tells(2, 0, 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standbys_answer_is_refused_where_the_log_is_the_proof() {
     let (world, proxy, standby) = world_and_deaf_standby().await;

@@ -14,10 +14,11 @@ fn views() -> [ViewQuery; 1] {
     [view("item", "SELECT id, price FROM item WHERE id = $1", Rows::One)]
 }
 
-/// What a fence says of all that is visible, and of all that is logged.
+/// What a fence says of all that is visible, and what one said just before of all that is logged: the log only grows, so the
+/// first is below the second only if it leaves something out.
 async fn both(world: &World) -> (u64, u64) {
-    let visible = world.postgres.fence_visible().await.expect("a fence").at;
-    (visible, world.postgres.fence().await.expect("a fence").at)
+    let logged = world.postgres.fence().await.expect("a fence").at;
+    (world.postgres.fence_visible().await.expect("a fence").at, logged)
 }
 
 /// Writes without an end, until dropped.
@@ -85,6 +86,15 @@ async fn two_instances_need_not_agree_on_how_far_is_enough() {
     other.setup(&views()).await.expect("setup");
     let other = World::over(std::sync::Arc::clone(&world.cluster), other, &views()).await;
     for turn in 0..20_i64 {
+        // Now and then one of them is told nothing while the other knows already.
+        let is_deaf = turn % 7 == 3;
+        let walsender = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'other'";
+        let deaf = is_deaf.then(|| world.cluster.psql(walsender));
+        if let Some(walsender) = &deaf {
+            other.followed().await;
+            other.warm(0, 1).await;
+            signal("-STOP", walsender);
+        }
         world.cluster.psql(&format!("UPDATE item SET price = {turn} WHERE id = 1"));
         for instance in [&world, &other] {
             assert_eq!(price(&instance.strong(0, 1).await.expect("an item")), turn);
@@ -93,5 +103,12 @@ async fn two_instances_need_not_agree_on_how_far_is_enough() {
         let token = world.cache().fence().await.expect("a token");
         let answer = other.cache().at(candor::Session(token)).read(&(0, 1), other.loader()).await;
         assert_eq!(price(answer.expect("an answer").value().expect("an item")), turn);
+        if let Some(walsender) = &deaf {
+            signal("-CONT", walsender);
+        }
     }
+}
+
+fn signal(which: &str, process: &str) {
+    assert!(std::process::Command::new("kill").args([which, process]).status().expect("kill").success());
 }

@@ -134,7 +134,12 @@ async fn a_row_that_was_not_there_appears_alone_and_in_its_list() {
 async fn truncate_and_huge_transactions_stand_for_the_whole_table() {
     let world = world().await;
     world.warm(ITEM, 1).await;
-    world.cluster.psql("UPDATE item SET price = price + 1; INSERT INTO item SELECT i, i, '', 1 FROM generate_series(10000, 60000) AS i");
+    world.cluster.psql(
+        "BEGIN; UPDATE item SET price = price + 1;
+         INSERT INTO item SELECT i, i, '', 1 FROM generate_series(10000, 60000) AS i; COMMIT",
+    );
+    // Meanwhile the source would answer for the log.
+    world.told().await;
     assert_eq!(price(&world.strong(ITEM, 1).await), 2);
     world.warm(ITEM, 1).await;
     world.cluster.psql("TRUNCATE item");

@@ -158,3 +158,64 @@ async fn partitions_are_told_under_their_root_and_rows_move_between_them() {
     world.cluster.psql("TRUNCATE sale_2");
     world.only_tells(0, 0, 2).await;
 }
+
+/// What the server does to the rows that refer to another one stands in the log as if somebody had done it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_foreign_key_does_to_the_rows_that_refer_to_another_is_told() {
+    let schema = "
+        CREATE TABLE owner (id int8 PRIMARY KEY);
+        CREATE TABLE thing (id int8 PRIMARY KEY, price int,
+          owner int8 REFERENCES owner ON UPDATE CASCADE ON DELETE CASCADE);
+        CREATE TABLE loan (id int8 PRIMARY KEY, price int, owner int8 DEFAULT 9 REFERENCES owner ON DELETE SET DEFAULT);
+        ALTER TABLE thing REPLICA IDENTITY FULL;
+        ALTER TABLE loan REPLICA IDENTITY FULL;
+        INSERT INTO owner SELECT i FROM generate_series(1, 9) AS i;
+        INSERT INTO thing SELECT i, 1, i FROM generate_series(1, 9) AS i;
+        INSERT INTO loan SELECT i, 1, i FROM generate_series(1, 9) AS i;";
+    let of = |table: &str| {
+        let sql = format!("SELECT coalesce(sum(price), 0)::int8 AS price FROM {table} WHERE owner = $1");
+        view(table, &sql, Rows::One)
+    };
+    let world = World::new(Cluster::start(), schema, &[of("thing"), of("loan")]).await;
+    for (table, key) in [(0, 1), (0, 2), (0, 20), (1, 1), (1, 9)] {
+        world.warm(table, key).await;
+    }
+    world.cluster.psql("DELETE FROM owner WHERE id = 1");
+    world.only_tells(0, 0, 1).await;
+    world.only_tells(0, 1, 1).await;
+    world.only_tells(2, 1, 9).await;
+    world.cluster.psql("DELETE FROM loan WHERE owner = 2; UPDATE owner SET id = 20 WHERE id = 2");
+    world.only_tells(0, 0, 2).await;
+    world.only_tells(1, 0, 20).await;
+}
+
+/// The log says nothing of a partition that is emptied where its root is published: only the catalog shows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_emptied_is_noticed_whoever_else_publishes_it() {
+    let schema = "
+        CREATE TABLE sale (id int8, region int, price int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+        CREATE TABLE sale_1 PARTITION OF sale FOR VALUES IN (1);
+        CREATE TABLE sale_2 PARTITION OF sale FOR VALUES IN (2);";
+    let sum = |name: &str, table: &str| {
+        let sql = format!("SELECT coalesce(sum(price), 0)::int8 AS price FROM {table} WHERE id = $1");
+        view(name, &sql, Rows::One)
+    };
+    let views = [sum("all", "sale"), sum("one", "sale_2")];
+    let world = World::new(Cluster::start(), schema, &views).await;
+    for publishes in
+        ["", "CREATE PUBLICATION theirs FOR TABLE sale_2", "ALTER PUBLICATION candor DROP TABLE sale_2"]
+    {
+        world.cluster.psql(publishes);
+        world.cluster.psql("INSERT INTO sale VALUES (1, 1, 1), (1, 2, 2)");
+        for (view, price) in [(0, 3), (1, 2)] {
+            world.only_tells(price, view, 1).await;
+            world.followed().await;
+            world.warm(view, 1).await;
+        }
+        world.cluster.psql("TRUNCATE sale_2");
+        world.only_tells(1, 0, 1).await;
+        world.only_tells(0, 1, 1).await;
+        world.cluster.psql("TRUNCATE sale");
+        world.only_tells(0, 0, 1).await;
+    }
+}

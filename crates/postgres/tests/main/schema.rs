@@ -38,6 +38,21 @@ async fn changes(world: &World, change: &str, truth: i64, later: &str, then: i64
     world.only_tells(then, 0, 1).await;
 }
 
+/// Does `change` while an entry is kept. From then on nothing may be told that does not show `what`.
+async fn shows(world: &World, change: &str, what: &str) {
+    world.warm(0, 1).await;
+    world.cluster.psql(change);
+    for _ in 0..40 {
+        if let Ok(answer) = world.try_read(Level::Strong, 0, 1).await {
+            let told = answer.value().expect("a row");
+            assert!(told.contains(what), "{told} {:?}", answer.receipt());
+        }
+    }
+    world.followed().await;
+    world.warm(0, 1).await;
+    assert!(world.strong(0, 1).await.expect("a row").contains(what));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_schemas_that_change_names_change_every_answer() {
     let cluster = Cluster::start();
@@ -88,16 +103,7 @@ async fn a_value_of_an_enumeration_that_is_renamed_changes_the_answers_that_show
     );
     let person = view("person", "SELECT id, mood FROM person WHERE id = $1", Rows::One);
     let world = World::new(cluster, "", &[person]).await;
-    world.warm(0, 1).await;
-    world.cluster.psql("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'");
-    for _ in 0..40 {
-        if let Ok(answer) = world.try_read(Level::Strong, 0, 1).await {
-            assert!(answer.value().expect("a row").contains("blue"), "{:?}", answer.receipt());
-        }
-    }
-    world.followed().await;
-    world.warm(0, 1).await;
-    assert!(world.strong(0, 1).await.expect("a row").contains("blue"));
+    shows(&world, "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "blue").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +140,19 @@ async fn a_table_that_is_unlogged_for_the_length_of_one_transaction_was_changed(
     let world = World::new(cluster, SCHEMA, &[item()]).await;
     let change = "BEGIN; ALTER TABLE shop.item SET UNLOGGED; UPDATE shop.item SET price = 2;
                   ALTER TABLE shop.item SET LOGGED; COMMIT";
+    changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
+}
+
+/// What another publication names, it may let go for that long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_another_publication_lets_go_to_be_unlogged_for_a_moment_was_changed() {
+    let cluster = Cluster::start();
+    cluster.psql("CREATE PUBLICATION candor FOR ALL TABLES WITH (publish_via_partition_root = true)");
+    let world = World::new(cluster, SCHEMA, &[item()]).await;
+    world.cluster.psql("CREATE PUBLICATION theirs FOR TABLE shop.item");
+    let change = "BEGIN; ALTER PUBLICATION theirs DROP TABLE shop.item; ALTER TABLE shop.item SET UNLOGGED;
+                  UPDATE shop.item SET price = 2; ALTER TABLE shop.item SET LOGGED;
+                  ALTER PUBLICATION theirs ADD TABLE shop.item; COMMIT";
     changes(&world, change, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
 }
 
@@ -218,5 +237,19 @@ async fn a_table_is_known_by_its_number_whatever_the_stream_called_it_last() {
         world.warm(0, 1).await;
         world.cluster.psql(&format!("UPDATE shop.item SET price = {price} WHERE id = 1"));
         world.only_tells(price, 0, 1).await;
+    }
+}
+
+/// Answers show the names of a composite type's parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_a_composite_type_that_is_renamed_changes_the_answers_that_show_it() {
+    let schema = "
+        CREATE TYPE place AS (street text, town text);
+        CREATE TABLE person (id int8 PRIMARY KEY, place place, places place[]);
+        INSERT INTO person SELECT i, '(a,b)', '{\"(a,b)\"}' FROM generate_series(1, 10) AS i";
+    for columns in ["place", "places"] {
+        let person = view("person", &format!("SELECT {columns} FROM person WHERE id = $1"), Rows::One);
+        let world = World::new(Cluster::start(), schema, &[person]).await;
+        shows(&world, "ALTER TYPE place RENAME ATTRIBUTE street TO road", "road").await;
     }
 }

@@ -3,7 +3,7 @@
 use super::world::{World, price, view};
 use candor::{FeedStatus, Level};
 use candor_core::{Rows, ViewQuery};
-use candor_testbed::Cluster;
+use candor_testbed::{Cluster, Proxy};
 use std::process::Command;
 use std::time::Duration;
 
@@ -65,6 +65,30 @@ async fn a_frozen_walsender_sends_readers_to_the_source_and_proves_nothing() {
     candor_testbed::until("the log is followed", || {
         matches!(world.cache().follower().status(), FeedStatus::Following)
     });
+}
+
+/// What the server said may have been overtaken by the time it is heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bounds_count_from_the_question_however_late_its_answer_comes() {
+    const LATE: Duration = Duration::from_millis(60);
+    let cluster = Cluster::start();
+    let proxy = Proxy::to(cluster.address());
+    let world = World::through(&proxy, cluster, SCHEMA, &views()).await;
+    world.warm(0, 1).await;
+    proxy.delay(LATE);
+    // Fences that were answered before have been forgotten by then.
+    tokio::time::sleep(LATE * 10).await;
+    for _ in 0..60 {
+        let kept = world.read(Level::Any, 0, 1).await;
+        let bound = kept.receipt().bound.expect("a bound");
+        assert!(bound >= LATE * 2, "there and back takes longer: {:?}", kept.receipt());
+        tokio::time::sleep(LATE / 6).await;
+    }
+    for key in 2..6 {
+        let filled = world.read(Level::Any, 0, key).await;
+        let bound = filled.receipt().bound.expect("a bound");
+        assert!(bound >= LATE * 2, "there and back takes longer: {:?}", filled.receipt());
+    }
 }
 
 fn signal(which: &str, process: &str) {

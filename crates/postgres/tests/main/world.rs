@@ -133,6 +133,35 @@ impl World {
         assert!(within.is_ok(), "the log is not followed: {:?}", self.cache.follower().status());
     }
 
+    /// Waits until the log is followed by a stream that the server has begun to send just now, and everything that is
+    /// logged has been told. Nothing is read meanwhile, for the source would mend what memory holds.
+    pub(crate) async fn followed_anew(&self) {
+        candor_testbed::until("a stream is sent", || {
+            self.cluster.psql("SELECT count(*) FROM pg_stat_replication WHERE application_name <> 'heir'")
+                == "1"
+        });
+        self.followed().await;
+        self.told().await;
+    }
+
+    /// Waits until everything that is logged by now has been told.
+    pub(crate) async fn told(&self) {
+        let mut at = None;
+        for _ in 0..400 {
+            if at.is_none() {
+                at = self.postgres.fence().await.ok();
+            }
+            let sight = self.cache.follower().ledger().sight();
+            if at.is_some_and(|at| {
+                sight.is_some_and(|sight| sight.epoch == at.epoch && sight.watermark >= at.at)
+            }) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the log is not told up to {at:?}: {:?}", self.cache.follower().status());
+    }
+
     pub(crate) async fn try_read(
         &self,
         level: Level,
@@ -231,10 +260,42 @@ impl World {
         panic!("no answer is kept: {:#?}", self.cache.explain(&(view, key)));
     }
 
+    /// A commit that is logged and not visible, because its standby is not there.
+    pub(crate) async fn waits_for_a_standby(&self, sql: &str) -> Waiting {
+        self.cluster.set("synchronous_standby_names", "absent");
+        let (client, connection) =
+            tokio_postgres::connect(&self.cluster.url("postgres"), tokio_postgres::NoTls)
+                .await
+                .expect("a client");
+        tokio::spawn(connection);
+        let process: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a process").get(0);
+        let sql = sql.to_owned();
+        let ended = tokio::spawn(async move { client.batch_execute(&sql).await });
+        let waits = format!("SELECT wait_event FROM pg_stat_activity WHERE pid = {process}");
+        candor_testbed::until("the commit waits for its standby", || self.cluster.psql(&waits) == "SyncRep");
+        Waiting { cluster: Arc::clone(&self.cluster), process, ended }
+    }
+
     pub(crate) fn loader(
         &self,
     ) -> impl Fn(LoadContext<(usize, i64), Json>) -> Loading + Send + Sync + 'static {
         loader(&self.postgres, &self.derived, self.loads)
+    }
+}
+
+/// A commit that waits for its standby.
+pub(crate) struct Waiting {
+    cluster: Arc<Cluster>,
+    process: i32,
+    ended: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
+}
+
+impl Waiting {
+    /// Ends the wait.
+    pub(crate) async fn becomes_visible(self) {
+        self.cluster.psql(&format!("SELECT pg_cancel_backend({})", self.process));
+        self.ended.await.expect("no panic").expect("committed here all the same");
+        self.cluster.set("synchronous_standby_names", "");
     }
 }
 

@@ -45,4 +45,11 @@ async fn the_cache_works_on_while_transaction_ids_wrap_around() {
     world.cluster.psql("COMMIT PREPARED 'across'");
     world.only_tells(7, 0, 50).await;
     world.warm(0, 50).await;
+    // A commit that waits for its standby is logged and seen by nobody, whatever its number looks like.
+    world.warm(0, 1).await;
+    let waits = world.waits_for_a_standby("UPDATE item SET price = 1000 WHERE id = 1").await;
+    world.told().await;
+    world.only_tells(truth, 0, 1).await;
+    waits.becomes_visible().await;
+    world.only_tells(1000, 0, 1).await;
 }

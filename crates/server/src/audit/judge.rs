@@ -18,6 +18,8 @@
 use super::look::Look;
 use super::tap::Served;
 use crate::entry::Json;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
@@ -72,6 +74,10 @@ pub(super) fn judge(
 
 /// Whether these are the same answers, key by key.
 pub(super) fn same_all(one: &[Option<Json>], other: &[Option<Json>]) -> bool {
+    #[cfg(candor_sabotage)]
+    if is(Sabotage::AuditAllAlike) {
+        return true;
+    }
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one.as_ref(), other.as_ref()))
 }
 

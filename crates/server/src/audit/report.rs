@@ -9,6 +9,8 @@ use crate::entry::{EntryKey, Json};
 use crate::http::{explain, receipt_json};
 use crate::service::{ServedView, Service};
 use candor::Moment;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -114,6 +116,8 @@ pub(super) fn incident(service: &Service, view: &ServedView, evidence: &Evidence
             "answers": shown(&served.values),
         })
     });
+    #[cfg(candor_sabotage)]
+    let key = key.filter(|_| !is(Sabotage::AuditWithoutLife));
     let life = key.map(|key| {
         let life = service.explain(view, key);
         let parts = if view.is_private() { Vec::new() } else { parts(key) };
@@ -170,7 +174,10 @@ fn value(audit: &Audit, view: &ServedView, json: Option<&Json>) -> Value {
     let digest = Sha256::new_with_prefix(audit.salt).chain_update(bytes).finalize();
     let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let mut told = json!({ "found": true, "hash": hash });
-    if !view.is_private() && bytes.len() <= VALUE_BYTES_MAX {
+    let is_private = view.is_private();
+    #[cfg(candor_sabotage)]
+    let is_private = is_private && !is(Sabotage::AuditTellsAll);
+    if !is_private && bytes.len() <= VALUE_BYTES_MAX {
         // As it came: digits are not squeezed through a float.
         let raw: Option<&RawValue> = serde_json::from_slice(bytes).ok();
         told["value"] = raw.map_or(Value::Null, |raw| raw.get().into());

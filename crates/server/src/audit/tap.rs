@@ -13,6 +13,8 @@
 use super::look::Look;
 use crate::entry::{EntryKey, Json};
 use candor::{Answer, World};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Level, Moment, ProofKind, Receipt};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -263,13 +265,38 @@ fn claim(receipt: &Receipt, level: Level, began: Moment) -> Option<Moment> {
         return Some(began);
     }
     let bound = receipt.bound.filter(|_| receipt.proof != ProofKind::None)?;
+    #[cfg(candor_sabotage)]
+    let bound = if is(Sabotage::AuditWithoutBound) { Default::default() } else { bound };
     Some(began.minus(bound))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candor_core::KeyValue;
+    use candor_core::{Degraded, KeyValue, Origin};
+    use std::time::Duration;
+
+    #[test]
+    fn an_answer_claims_the_moment_that_its_bound_counts_back_to() {
+        let bound = Duration::from_millis(20);
+        let receipt = Receipt {
+            origin: Origin::L1,
+            proof: ProofKind::Log,
+            bound: Some(bound),
+            age: bound,
+            position: None,
+            upper: None,
+            degraded: None,
+        };
+        let began = Moment::from_nanos(1_000_000_000);
+        assert_eq!(claim(&receipt, Level::Any, began), Some(began.minus(bound)));
+        assert_eq!(claim(&receipt, Level::Strong, began), Some(began), "whatever its bound says");
+        let degraded = Receipt { degraded: Some(Degraded::FeedDown), ..receipt };
+        assert_eq!(claim(&degraded, Level::Strong, began), Some(began.minus(bound)));
+        for nothing in [Receipt { bound: None, ..receipt }, Receipt { proof: ProofKind::None, ..receipt }] {
+            assert_eq!(claim(&nothing, Level::Any, began), None);
+        }
+    }
 
     fn keys(id: i64) -> [EntryKey; 1] {
         [EntryKey::new(0, &[KeyValue::Int(id)])]

@@ -8,6 +8,8 @@ use super::tap::{Asked, Heard, Hearing, Served};
 use super::{Outcome, report};
 use crate::service::{ServedView, Service};
 use candor::Moment;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Demand, Level, Tag};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +119,8 @@ impl Watch<'_> {
             Level::Session => Level::Any,
             level => level,
         };
+        #[cfg(candor_sabotage)]
+        let reads = reads || is(Sabotage::AuditReads);
         if !reads {
             self.service.peek(self.view, &self.asked.keys, self.asked.is_snapshot);
             return;
@@ -178,6 +182,10 @@ impl Watch<'_> {
 
     /// Looks that differ although the log tells of no change between them.
     fn find_silence(&self) {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::AuditSilent) {
+            return;
+        }
         for before in 0..self.looks.len().saturating_sub(1) {
             let (one, other) = (&self.looks[before], &self.looks[before + 1]);
             if !same_all(&one.values, &other.values) && self.changes(before, before + 1) == Some(0) {

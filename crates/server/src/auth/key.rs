@@ -40,6 +40,11 @@ pub fn complete(
     given: &[impl AsRef<str>],
     subject: Option<&Subject>,
 ) -> Result<Box<[KeyValue]>, KeyRefusal> {
+    #[cfg(candor_sabotage)]
+    let private = private.filter(|_| {
+        use candor_core::sabotage::{Sabotage, is};
+        given.len() < query.key.len() || !is(Sabotage::SubjectFromRequest)
+    });
     let mut parts: Vec<&str> = given.iter().map(AsRef::as_ref).collect();
     let Some((index, column)) = private.and_then(|index| Some((index, query.key.get(index)?))) else {
         return query.parse_key(parts.into_iter()).map_err(KeyRefusal::Bad);

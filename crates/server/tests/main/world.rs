@@ -201,7 +201,9 @@ impl World {
 
     /// Looks again and again, for ten seconds at most.
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        for _ in 0..500 {
+        // Without a defence it mostly never comes.
+        let is_vain = cfg!(candor_sabotage) && std::env::var_os("CANDOR_WITHOUT").is_some();
+        for _ in 0..if is_vain { 120 } else { 500 } {
             if is_so() {
                 return;
             }

@@ -49,7 +49,9 @@ impl Cluster {
     /// When that takes longer than a minute.
     #[track_caller]
     pub fn catch_up_with(&self, primary: &Self) {
-        let target = primary.psql("SELECT pg_current_wal_insert_lsn()");
+        // What was written last need not be flushed, and only a commit sees to that at once.
+        primary.psql("SELECT pg_logical_emit_message(true, 'testbed', '')");
+        let target = primary.psql("SELECT pg_current_wal_flush_lsn()");
         let shows = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");
         until("the standby to catch up", || self.psql(&shows) == "t");
     }

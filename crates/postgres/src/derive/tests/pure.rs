@@ -16,6 +16,7 @@ fn table(oid: u32, name: &str, old: Old) -> Relation {
         type_name: of.name().into(),
         canon: canon(of.oid(), true),
         is_generated: name == "made",
+        shows_names: false,
     };
     Relation {
         oid,

@@ -14,6 +14,7 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
          CREATE FUNCTION looks() RETURNS int LANGUAGE sql STABLE AS 'SELECT count(*)::int FROM public.genre';
          CREATE FUNCTION public.same(int, int) RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT $1 = $2';
          CREATE OPERATOR public.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = public.same);
+         CREATE TABLE filed (id int PRIMARY KEY, what regclass, whose regrole[], one genre);
          CREATE VIEW inner_clock AS SELECT track_id, now() AS at FROM track;"
     ));
     for (sql, part) in [
@@ -47,6 +48,13 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
         ("SELECT at FROM inner_clock WHERE track_id = $1", "`now`"),
         ("SELECT name FROM track TABLESAMPLE system (10) WHERE track_id = $1", "TABLESAMPLE"),
         ("SELECT ctid::text AS c FROM track WHERE track_id = $1", "ctid"),
+        ("SELECT what FROM filed WHERE id = $1", "filed.what` (regclass) shows names"),
+        ("SELECT whose[1]::text AS whose FROM filed WHERE id = $1", "filed.whose` (regrole[]) shows names"),
+        ("SELECT one FROM filed WHERE id = $1", "filed.one` (public.genre) shows names"),
+        (
+            "SELECT to_json(filed) AS everything FROM filed WHERE id = $1",
+            "filed.what` (regclass) shows names",
+        ),
     ] {
         let refused = refusals_of(&bench.compile(&view(&[Int8], sql)));
         assert!(refused.iter().any(|text| text.contains(part)), "{sql}: {refused:?}");
@@ -57,6 +65,7 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
         "SELECT json_agg(t.name) AS names FROM track t WHERE album_id = $1",
         "SELECT name FROM track WHERE track_id = $1 AND added > '2026-01-01'",
         "SELECT name FROM track WHERE track_id = $1 AND name <> 'today'",
+        "SELECT id FROM filed WHERE id = $1",
     ] {
         assert_eq!(refusals_of(&bench.compile(&view(&[Int8], sql))), [""; 0], "{sql}");
     }

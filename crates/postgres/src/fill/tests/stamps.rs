@@ -42,7 +42,7 @@ async fn a_fill_names_the_log_its_position_counts_in() {
     let seen = world.fill(view.clone(), &[&["1"]]).await.unwrap().seen;
     let told = world.psql(&format!(
         "SELECT system_identifier, timeline_id, {} FROM pg_control_system(), pg_control_checkpoint()",
-        crate::identity::STARTED_SQL
+        crate::identity::started_sql()
     ));
     let identity = &seen.identity;
     assert_eq!(told, format!("{}|{}|{}", identity.system, identity.timeline, identity.started_micros));
