@@ -13,6 +13,7 @@
 mod answer;
 mod audit;
 mod body;
+mod connection;
 pub mod demand;
 pub mod etag;
 pub mod explain;
@@ -23,6 +24,7 @@ pub mod headers;
 pub mod listener;
 pub mod path;
 pub mod problem;
+mod progress;
 mod routes;
 
 pub use answer::receipt_json;

@@ -1,17 +1,17 @@
 //! Answers as responses: the body from memory without a copy, the receipt in the headers or beside each value.
 
-use super::freshness::{Reuse, cache_control};
-use super::headers::{self, CACHE_STATUS_HEADER, Passage, RECEIPT_HEADER, Why};
+use super::SESSION_HEADER;
+use super::freshness::{CacheControl, Reuse};
+use super::headers::{CACHE_STATUS_HEADER, Page, Passage, RECEIPT_HEADER, Why, age_secs};
 use super::problem::{Kind, Problem};
-use super::{SESSION_HEADER, etag};
 use crate::ask::session_of;
 use crate::service::{ServedAnswer, ServedView};
 use crate::session::Sessions;
 use ::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use candor::{Event, Route};
-use candor_core::duration::millis_up;
+use candor_core::duration::{millis_down, millis_up};
 use candor_core::{Demand, Origin, Receipt, SessionToken};
 
 /// What responses need to know of the door.
@@ -21,12 +21,14 @@ pub(crate) struct Dress {
     pub(crate) sessions: Sessions,
     /// Whether answers are given to callers one by one.
     pub(crate) is_authenticating: bool,
-    /// The header in which a service names the subject it acts for.
-    pub(crate) subject_header: Option<HeaderName>,
+    /// What answers differ by.
+    pub(crate) vary: HeaderValue,
 }
 
 /// The most bytes of one multi-get's answer: a thousand keys may each have megabytes.
 const MANY_BYTES_MAX: usize = 64 << 20;
+/// The headers of an answer with a value.
+const HEADERS: usize = 8;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Dress {
@@ -38,6 +40,7 @@ impl Dress {
         answer: &ServedAnswer,
         request: &HeaderMap,
     ) -> Response<Bytes> {
+        let mut page = Page::default();
         let mut response = match answer.value() {
             None => {
                 let detail = format!("the source has no row for this key of `{}`", view.name());
@@ -45,17 +48,18 @@ impl Dress {
                     .response()
             }
             Some(json) => {
-                let etag: etag::ETag = json.etag();
+                let etag = json.etag();
                 let mut response = if etag.is_held(request) {
                     let mut response = Response::new(Bytes::new());
                     *response.status_mut() = StatusCode::NOT_MODIFIED;
                     response
                 } else {
                     let mut response = Response::new(json.body());
+                    response.headers_mut().reserve(HEADERS);
                     response.headers_mut().insert(CONTENT_TYPE, JSON);
                     response
                 };
-                response.headers_mut().insert(ETAG, etag.header());
+                response.headers_mut().insert(ETAG, page.line(&etag));
                 response
             }
         };
@@ -68,12 +72,12 @@ impl Dress {
             self.is_authenticating,
         );
         let headers = response.headers_mut();
-        headers.insert(RECEIPT_HEADER, headers::receipt(&receipt));
-        headers.insert(AGE, headers::age(&receipt));
-        headers.insert(CACHE_CONTROL, cache_control(&reuse, &receipt));
-        headers.insert(CACHE_STATUS_HEADER, headers::cache_status(&passage(&receipt, answer.route())));
-        headers.insert(VARY, headers::vary(self.subject_header.as_ref()));
-        self.put_session(headers, &answer.session());
+        headers.insert(RECEIPT_HEADER, page.line(&receipt));
+        headers.insert(AGE, page.line(&age_secs(&receipt)));
+        headers.insert(CACHE_CONTROL, page.line(&CacheControl::of(&reuse, &receipt)));
+        headers.insert(CACHE_STATUS_HEADER, page.line(&passage(&receipt, answer.route())));
+        headers.insert(VARY, self.vary.clone());
+        self.put_session(headers, &answer.session(), page);
         response
     }
 
@@ -114,7 +118,7 @@ impl Dress {
         }
         body.push(b'}');
         let mut response = json(StatusCode::OK, body.into());
-        self.put_session(response.headers_mut(), &session);
+        self.put_session(response.headers_mut(), &session, Page::default());
         Ok(response)
     }
 
@@ -122,14 +126,15 @@ impl Dress {
     pub(crate) fn fence(&self, token: &SessionToken) -> Response<Bytes> {
         let body = serde_json::json!({ "session": self.sessions.write(token) });
         let mut response = json(StatusCode::OK, body.to_string().into());
-        self.put_session(response.headers_mut(), token);
+        self.put_session(response.headers_mut(), token, Page::default());
         response
     }
 
-    fn put_session(&self, headers: &mut HeaderMap, token: &SessionToken) {
+    fn put_session(&self, headers: &mut HeaderMap, token: &SessionToken, mut page: Page) {
         // A source without a log has no positions: an empty token would promise something.
         if !token.is_empty() {
-            headers.insert(SESSION_HEADER, headers::session(token, self.sessions.secret.as_ref()));
+            let token = token.encoded(self.sessions.secret.as_ref());
+            headers.insert(SESSION_HEADER, page.line(&token));
         }
     }
 }
@@ -151,7 +156,7 @@ pub fn receipt_json(receipt: &Receipt) -> serde_json::Value {
     if let Some(bound) = receipt.bound {
         json.insert("bound".into(), millis_up(bound).into());
     }
-    json.insert("age".into(), u64::try_from(receipt.age.as_millis()).unwrap_or(u64::MAX).into());
+    json.insert("age".into(), millis_down(receipt.age).into());
     if let Some(position) = receipt.position {
         json.insert("position".into(), position.to_string().into());
     }
