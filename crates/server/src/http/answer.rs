@@ -2,9 +2,11 @@
 
 use super::SESSION_HEADER;
 use super::freshness::{CacheControl, Reuse};
-use super::headers::{CACHE_STATUS_HEADER, Page, Passage, RECEIPT_HEADER, Why, age_secs};
+use super::headers::{self, CACHE_STATUS_HEADER, Passage, RECEIPT_HEADER, Why, age_secs};
+
 use super::problem::{Kind, Problem};
 use crate::ask::session_of;
+use crate::entry::Json;
 use crate::service::{ServedAnswer, ServedView};
 use crate::session::Sessions;
 use ::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use candor::{Event, Route};
 use candor_core::duration::{millis_down, millis_up};
 use candor_core::{Demand, Origin, Receipt, SessionToken};
+use std::fmt::Display;
 
 /// What responses need to know of the door.
 #[derive(Clone, Debug)]
@@ -40,44 +43,51 @@ impl Dress {
         answer: &ServedAnswer,
         request: &HeaderMap,
     ) -> Response<Bytes> {
-        let mut page = Page::default();
-        let mut response = match answer.value() {
-            None => {
+        let receipt = answer.receipt();
+        let found = answer.value();
+        let etag = found.map(Json::etag);
+        let mut response = match (found, etag) {
+            (Some(_), Some(etag)) if etag.is_held(request) => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            }
+            (Some(json), _) => {
+                let mut response = Response::new(json.body());
+                response.headers_mut().reserve(HEADERS);
+                response.headers_mut().insert(CONTENT_TYPE, JSON);
+                response
+            }
+            (None, _) => {
                 let detail = format!("the source has no row for this key of `{}`", view.name());
                 Problem::new(Kind::Absent, detail, "nothing to mend: absence is an answer, see its receipt")
                     .response()
             }
-            Some(json) => {
-                let etag = json.etag();
-                let mut response = if etag.is_held(request) {
-                    let mut response = Response::new(Bytes::new());
-                    *response.status_mut() = StatusCode::NOT_MODIFIED;
-                    response
-                } else {
-                    let mut response = Response::new(json.body());
-                    response.headers_mut().reserve(HEADERS);
-                    response.headers_mut().insert(CONTENT_TYPE, JSON);
-                    response
-                };
-                response.headers_mut().insert(ETAG, page.line(&etag));
-                response
-            }
         };
-        let receipt = answer.receipt();
-        let reuse = Reuse::of(
-            view.cache().view().contract(),
-            demand,
-            answer.value().is_some(),
-            view.is_private(),
-            self.is_authenticating,
-        );
+        let contract = view.cache().view().contract();
+        let reuse = Reuse::of(contract, demand, found.is_some(), view.is_private(), self.is_authenticating);
+        let session = answer.session();
+        let [receipt_text, age, control, status, session_text, etag_text] = headers::values([
+            &receipt,
+            &age_secs(&receipt),
+            &CacheControl::of(&reuse, &receipt),
+            &passage(&receipt, answer.route()),
+            &session.encoded(self.sessions.secret.as_ref()),
+            etag.as_ref().map_or::<&dyn Display, _>(&"", |etag| etag),
+        ]);
         let headers = response.headers_mut();
-        headers.insert(RECEIPT_HEADER, page.line(&receipt));
-        headers.insert(AGE, page.line(&age_secs(&receipt)));
-        headers.insert(CACHE_CONTROL, page.line(&CacheControl::of(&reuse, &receipt)));
-        headers.insert(CACHE_STATUS_HEADER, page.line(&passage(&receipt, answer.route())));
+        if etag.is_some() {
+            headers.insert(ETAG, etag_text);
+        }
+        headers.insert(RECEIPT_HEADER, receipt_text);
+        headers.insert(AGE, age);
+        headers.insert(CACHE_CONTROL, control);
+        headers.insert(CACHE_STATUS_HEADER, status);
         headers.insert(VARY, self.vary.clone());
-        self.put_session(headers, &answer.session(), page);
+        // A source without a log has no positions: an empty token would promise something.
+        if !session.is_empty() {
+            headers.insert(SESSION_HEADER, session_text);
+        }
         response
     }
 
@@ -118,7 +128,7 @@ impl Dress {
         }
         body.push(b'}');
         let mut response = json(StatusCode::OK, body.into());
-        self.put_session(response.headers_mut(), &session, Page::default());
+        self.put_session(response.headers_mut(), &session);
         Ok(response)
     }
 
@@ -126,15 +136,14 @@ impl Dress {
     pub(crate) fn fence(&self, token: &SessionToken) -> Response<Bytes> {
         let body = serde_json::json!({ "session": self.sessions.write(token) });
         let mut response = json(StatusCode::OK, body.to_string().into());
-        self.put_session(response.headers_mut(), token, Page::default());
+        self.put_session(response.headers_mut(), token);
         response
     }
 
-    fn put_session(&self, headers: &mut HeaderMap, token: &SessionToken, mut page: Page) {
-        // A source without a log has no positions: an empty token would promise something.
+    fn put_session(&self, headers: &mut HeaderMap, token: &SessionToken) {
         if !token.is_empty() {
-            let token = token.encoded(self.sessions.secret.as_ref());
-            headers.insert(SESSION_HEADER, page.line(&token));
+            let [text] = headers::values([&token.encoded(self.sessions.secret.as_ref())]);
+            headers.insert(SESSION_HEADER, text);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::routes::Door;
 use crate::config::RequestLimits;
 use candor::World;
+use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -36,8 +37,8 @@ impl Connection {
         let io = TokioIo::new(Watched { stream, progress: Arc::clone(&progress) });
         let (door, answering) = (self.door, Arc::clone(&progress));
         let service = service_fn(move |request| {
-            let (door, turn) = (Arc::clone(&door), answering.begin());
-            async move { Ok::<_, Infallible>(door.answer(request, turn).await.map(Full::new)) }
+            let answer = Arc::clone(&door).answer(request, answering.begin());
+            answer.map(|response| Ok::<_, Infallible>(response.map(Full::new)))
         });
         let header_bytes_max = usize::try_from(self.limits.header_bytes_max).unwrap_or(usize::MAX);
         let serving = http1::Builder::new()

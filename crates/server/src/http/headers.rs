@@ -1,7 +1,7 @@
 //! The headers of an answer besides [`Cache-Control`](super::freshness) and [`ETag`](super::etag).
 
 use ::http::{HeaderName, HeaderValue};
-use bytes::BytesMut;
+use bytes::Bytes;
 use candor_core::Receipt;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
@@ -69,7 +69,9 @@ pub fn vary(subject: Option<&HeaderName>) -> HeaderValue {
     match subject {
         None => HeaderValue::from_static("candor-consistency, candor-session, authorization"),
         Some(name) => {
-            Page::default().line(&format_args!("candor-consistency, candor-session, authorization, {name}"))
+            let [value] =
+                values([&format_args!("candor-consistency, candor-session, authorization, {name}")]);
+            value
         }
     }
 }
@@ -95,30 +97,31 @@ impl Display for Passage {
     }
 }
 
-/// The header values of one answer, written one behind the other: every answer has half a dozen, and an allocation for
-/// each would cost more than what is written into it.
-#[derive(Debug, Default)]
-pub(super) struct Page(BytesMut);
-
-impl Page {
-    /// Room for what an answer usually says, with a token of one log.
-    const BYTES: usize = 320;
-
-    /// A value from text that we wrote ourselves and that is therefore visible ASCII. Should that ever be wrong, an
-    /// empty header claims nothing.
-    pub(super) fn line(&mut self, text: &impl Display) -> HeaderValue {
-        if self.0.is_empty() && self.0.capacity() == 0 {
-            self.0.reserve(Self::BYTES);
-        }
+/// Header values from texts that we wrote ourselves and that are therefore visible ASCII. Should that ever be wrong, an
+/// empty header claims nothing.
+///
+/// All of them share one allocation: every answer has half a dozen, and an allocation for each would cost more than what is
+/// written into it.
+pub(super) fn values<const N: usize>(texts: [&dyn Display; N]) -> [HeaderValue; N] {
+    let mut page = String::with_capacity(PAGE_BYTES);
+    let lines = texts.map(|text| {
+        let begin = page.len();
         // Neither memory nor any of our texts refuses to be written.
-        let written = write!(self.0, "{text}");
-        let line = self.0.split().freeze();
-        written.ok().and_then(|()| HeaderValue::from_maybe_shared(line).ok()).unwrap_or_else(|| {
-            debug_assert!(false, "`{text}` is not a header value");
+        let written = write!(page, "{text}");
+        debug_assert!(written.is_ok(), "`{text}` cannot be written");
+        begin..page.len()
+    });
+    let page = Bytes::from(page);
+    lines.map(|line| {
+        HeaderValue::from_maybe_shared(page.slice(line)).unwrap_or_else(|_| {
+            debug_assert!(false, "{page:?} holds what is no header value");
             HeaderValue::from_static("")
         })
-    }
+    })
 }
+
+/// Room for what an answer usually says, with a token of one log.
+const PAGE_BYTES: usize = 320;
 
 #[cfg(test)]
 mod tests {
@@ -139,17 +142,19 @@ mod tests {
 
     #[test]
     fn the_receipt_travels_as_it_is_written() {
-        let shown = Page::default().line(&example(Some(Duration::from_millis(38))));
+        let [shown] = values([&example(Some(Duration::from_millis(38)))]);
         assert_eq!(shown, "from=l1, proof=log, bound=38, age=5120, position=\"1034\"");
     }
 
     #[test]
     fn a_header_is_whole_however_long_it_is_and_whatever_stands_before_it() {
-        let mut page = Page::default();
-        for length in [0, 1, Page::BYTES - 1, Page::BYTES, Page::BYTES + 1, 3000] {
+        for length in [0, 1, PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 1, 3000] {
             let text = "x".repeat(length);
-            assert_eq!(page.line(&text), text, "{length}");
-            assert_eq!(Page::default().line(&text), text, "{length}");
+            let [first, empty, second] = values([&text, &"", &text]);
+            assert_eq!(
+                (first, empty, second),
+                (text.parse().unwrap(), "".parse().unwrap(), text.parse().unwrap())
+            );
         }
     }
 
@@ -164,7 +169,7 @@ mod tests {
     fn a_session_token_travels_there_and_back() {
         let token = SessionToken::at(example(None).position.unwrap());
         let secret = TokenSecret::new(&[7; 16]);
-        let header = Page::default().line(&token.encoded(secret.as_ref()));
+        let [header] = values([&token.encoded(secret.as_ref())]);
         assert_eq!(SessionToken::decode(header.to_str().unwrap(), secret.as_ref()), Ok(token));
     }
 

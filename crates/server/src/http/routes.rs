@@ -52,34 +52,44 @@ impl Door {
     }
 
     /// Answers a request, whatever happens, within the time a request may take.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, turn: Turn) -> Response<Bytes> {
+    ///
+    /// The future is moved to where it is polled, for every request: it is to be small.
+    pub(crate) fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        turn: Turn,
+    ) -> impl Future<Output = Response<Bytes>> + Send {
         let (head, body) = request.into_parts();
-        let work = AssertUnwindSafe(self.route(&head, body)).catch_unwind();
-        let outcome = match turn.within(work).await {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_panic)) => {
-                tracing::error!(method = %head.method, "a request met a panic; this is a bug in Candor");
-                Err(failure::internal())
-            }
-            None => {
-                let limit = candor_core::duration::format(self.limits.request_timeout);
-                let detail = format!("the request took longer than {limit}");
-                Err(Problem::new(Kind::TimedOut, detail, "ask for less at once, or try again later"))
-            }
-        };
-        let response = outcome.unwrap_or_else(|problem| problem.response());
-        let status = response.status();
-        self.figures.answered(status);
-        tracing::debug!(
-            method = %head.method,
-            path = head.uri.path(),
-            status = status.as_u16(),
-            took = ?turn.took(),
-            "answered"
-        );
-        response
+        async move {
+            let work = AssertUnwindSafe(self.route(&head, body)).catch_unwind();
+            let outcome = match turn.within(work).await {
+                Some(Ok(outcome)) => outcome,
+                Some(Err(_panic)) => {
+                    tracing::error!(method = %head.method, "a request met a panic; this is a bug in Candor");
+                    Err(failure::internal())
+                }
+                None => {
+                    let limit = candor_core::duration::format(self.limits.request_timeout);
+                    let detail = format!("the request took longer than {limit}");
+                    let mend = "ask for less at once, or try again later";
+                    Err(Problem::new(Kind::TimedOut, detail, mend))
+                }
+            };
+            let response = outcome.unwrap_or_else(|problem| problem.response());
+            let status = response.status();
+            self.figures.answered(status);
+            tracing::debug!(
+                method = %head.method,
+                path = head.uri.path(),
+                status = status.as_u16(),
+                took = ?turn.took(),
+                "answered"
+            );
+            response
+        }
     }
 
+    /// What is not a read of one key is in a box, because every such read would carry its weight.
     async fn route(&self, head: &Parts, body: Incoming) -> Result<Response<Bytes>, Problem> {
         let path = head.uri.path();
         let is_get = matches!(head.method, Method::GET | Method::HEAD);
@@ -95,7 +105,7 @@ impl Door {
         if let Some(rest) = path.strip_prefix(VIEWS) {
             return match () {
                 () if is_get => self.get(rest, head).await,
-                () if is_post && !rest.contains('/') => self.get_many(rest, head, body).await,
+                () if is_post && !rest.contains('/') => Box::pin(self.get_many(rest, head, body)).await,
                 () if rest.contains('/') => Err(not_allowed("GET, HEAD")),
                 () => Err(not_allowed("GET, HEAD, POST")),
             };
@@ -104,10 +114,10 @@ impl Door {
             return if is_get { self.explain(rest, head) } else { Err(not_allowed("GET, HEAD")) };
         }
         match path {
-            "/v1/fence" if is_post => self.fence(head, body).await,
-            "/v1/invalidate" if is_post => self.invalidate(head, body).await,
+            "/v1/fence" if is_post => Box::pin(self.fence(head, body)).await,
+            "/v1/invalidate" if is_post => Box::pin(self.invalidate(head, body)).await,
             "/v1/audit" if is_get => self.audit(head),
-            "/v1/audit" if is_post => self.campaign(head, body).await,
+            "/v1/audit" if is_post => Box::pin(self.campaign(head, body)).await,
             "/v1/audit" => Err(not_allowed("GET, HEAD, POST")),
             "/v1/fence" | "/v1/invalidate" => Err(not_allowed("POST")),
             "/healthz" if is_get => Ok(json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}"))),
