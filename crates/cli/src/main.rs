@@ -57,6 +57,10 @@ use failure::Outcome;
 use std::process::ExitCode;
 use terminal::Terminal;
 
+/// A request is a dozen small allocations and one of 8 KiB, which the system's allocator takes a tenth of the time for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -13,6 +13,7 @@ use crate::terminal::{Terminal, plain};
 use candor_server::http::path;
 use clap::Args;
 use serde::Serialize;
+use std::borrow::Cow;
 
 pub(crate) const AFTER: &str = "\
 Prints one line for each key: the key, a tab, and the value (`null` if the source has no row). A key of \
@@ -78,5 +79,6 @@ pub(crate) async fn run(global: &Global, args: &MgetArgs, terminal: &Terminal) -
 
 /// The parts of a key written with slashes, by the rules of a path.
 fn parts(key: &str) -> Result<Vec<String>, Failure> {
-    Ok(path::split(&format!("view/{key}"))?.parts)
+    let path = format!("view/{key}");
+    Ok(path::split(&path)?.parts.into_iter().map(Cow::into_owned).collect())
 }

@@ -38,7 +38,14 @@ pub fn format(duration: Duration) -> String {
 
 /// Whole milliseconds, rounded up: what a bound must be rounded to so that it claims no more than was proven.
 pub fn millis_up(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    // In 64 bits: every receipt asks for it.
+    let rest = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
+    duration.as_secs().saturating_mul(1000).saturating_add(rest)
+}
+
+/// Whole milliseconds, rounded down.
+pub fn millis_down(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1000).saturating_add(u64::from(duration.subsec_millis()))
 }
 
 #[cfg(test)]

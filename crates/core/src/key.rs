@@ -118,6 +118,15 @@ impl KeyType {
 }
 
 impl KeyValue {
+    /// Bytes of the encoding.
+    pub fn encoded_bytes(&self) -> usize {
+        match self {
+            Self::Int(_) => 9,
+            Self::Text(text) => 5 + text.len(),
+            Self::Bool(_) => 2,
+        }
+    }
+
     /// Appends an encoding in which no two lists of values are alike; the key of an entry.
     pub fn encode(&self, into: &mut Vec<u8>) {
         match self {

@@ -40,16 +40,17 @@ impl Level {
     ///
     /// A sentence that names the text and lists the levels.
     pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "strong" => return Ok(Self::Strong),
+            "session" => return Ok(Self::Session),
+            "any" => return Ok(Self::Any),
+            "bounded" => return Err("`bounded` needs a duration: bounded:2s".to_owned()),
+            _ => {}
+        }
         match text.split_once([':', '=']) {
-            None => match text {
-                "strong" => Ok(Self::Strong),
-                "session" => Ok(Self::Session),
-                "any" => Ok(Self::Any),
-                "bounded" => Err("`bounded` needs a duration: bounded:2s".to_owned()),
-                _ => Err(format!(
-                    "`{text}` is not a level; the levels are strong, bounded:<duration>, session and any"
-                )),
-            },
+            None => Err(format!(
+                "`{text}` is not a level; the levels are strong, bounded:<duration>, session and any"
+            )),
             Some(("bounded", limit)) => match duration::parse(limit)? {
                 limit if limit.is_zero() => {
                     Err("a bound of zero cannot be met by anything; ask for strong".to_owned())

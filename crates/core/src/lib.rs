@@ -42,5 +42,5 @@ pub use receipt::{Degraded, Origin, ProofKind, Receipt};
 pub use record::{Change, Record};
 pub use stamp::{Snapshot, Stamp, Xid};
 pub use tag::{Facet, Tag};
-pub use token::{SessionToken, TokenError, TokenSecret};
+pub use token::{EncodedToken, SessionToken, TokenError, TokenSecret};
 pub use view::{Dependency, Derived, Finding, KeyColumn, Rows, Severity, TableRead, TaggedBy, ViewQuery};

@@ -54,7 +54,7 @@ impl fmt::Display for Epoch {
 /// The number alone, as receipts show it.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.at)
+        self.at.fmt(f)
     }
 }
 

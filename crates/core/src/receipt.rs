@@ -1,6 +1,6 @@
 //! What every answer carries: where it came from, as of when, and what proves it.
 
-use crate::duration::millis_up;
+use crate::duration::{millis_down, millis_up};
 use crate::position::Position;
 use std::fmt;
 use std::time::Duration;
@@ -98,18 +98,27 @@ impl Degraded {
 }
 
 /// An RFC 8941 dictionary; `bound` (rounded up) and `age` (rounded down) in milliseconds.
+/// Piece by piece rather than by one pattern: every answer of a door says its receipt, and this takes a third of the time.
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from={}, proof={}", self.origin.word(), self.proof.word())?;
+        f.write_str("from=")?;
+        f.write_str(self.origin.word())?;
+        f.write_str(", proof=")?;
+        f.write_str(self.proof.word())?;
         if let Some(bound) = self.bound {
-            write!(f, ", bound={}", millis_up(bound))?;
+            f.write_str(", bound=")?;
+            millis_up(bound).fmt(f)?;
         }
-        write!(f, ", age={}", self.age.as_millis())?;
+        f.write_str(", age=")?;
+        millis_down(self.age).fmt(f)?;
         if let Some(position) = self.position {
-            write!(f, ", position=\"{position}\"")?;
+            f.write_str(", position=\"")?;
+            position.fmt(f)?;
+            f.write_str("\"")?;
         }
         if let Some(degraded) = self.degraded {
-            write!(f, ", degraded={}", degraded.word())?;
+            f.write_str(", degraded=")?;
+            f.write_str(degraded.word())?;
         }
         Ok(())
     }

@@ -186,12 +186,12 @@ impl ViewQuery {
                 names.join(", ")
             ));
         }
-        parts
-            .zip(&self.key)
-            .map(|(part, column)| {
-                column.kind.parse(part).map_err(|error| format!("key column `{}`: {error}", column.name))
-            })
-            .collect()
+        let mut values = Vec::with_capacity(wanted);
+        for (part, column) in parts.zip(&self.key) {
+            let value = column.kind.parse(part);
+            values.push(value.map_err(|error| format!("key column `{}`: {error}", column.name))?);
+        }
+        Ok(values.into())
     }
 }
 

@@ -14,7 +14,7 @@ mod tokens;
 pub use tokens::Tokens;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The authenticated subject that private views belong to, as text. A view brings it into the type of its key column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,15 +91,17 @@ impl Subject {
 impl Caller {
     /// Everybody on this machine, where no tokens are configured: may do anything but has no subject.
     pub fn anonymous() -> Self {
-        let grant = Grant {
-            name: "anonymous".into(),
-            all_views: true,
-            fence: true,
-            invalidate: true,
-            explain: true,
-            ..Grant::default()
-        };
-        Self { grant: Arc::new(grant), subject: None }
+        static EVERYTHING: LazyLock<Arc<Grant>> = LazyLock::new(|| {
+            Arc::new(Grant {
+                name: "anonymous".into(),
+                all_views: true,
+                fence: true,
+                invalidate: true,
+                explain: true,
+                ..Grant::default()
+            })
+        });
+        Self { grant: Arc::clone(&EVERYTHING), subject: None }
     }
 
     pub(crate) fn of(grant: Arc<Grant>) -> Self {

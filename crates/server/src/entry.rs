@@ -27,7 +27,8 @@ const OVERHEAD_BYTES: u64 = 40;
 impl EntryKey {
     /// The key of a view, given its index.
     pub(crate) fn new(view: u32, values: &[KeyValue]) -> Self {
-        let mut bytes = Vec::new();
+        // Exactly, so that nothing has to move when it is boxed: every read makes one.
+        let mut bytes = Vec::with_capacity(values.iter().map(KeyValue::encoded_bytes).sum());
         for value in values {
             value.encode(&mut bytes);
         }

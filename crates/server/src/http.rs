@@ -6,13 +6,15 @@
 //! response ◄─ headers (receipt, age, cache-status) ◄─ freshness (cache-control) ◄─ etag ◄┘      or problem
 //! ```
 //!
-//! All but three files are pure functions of a request's parts or an answer's receipt and read neither clock nor socket:
-//! `routes` asks the service, `body` reads what a request carries, and [`listener`] is where the sockets are.
+//! All but five files are pure functions of a request's parts or an answer's receipt and read neither clock nor socket:
+//! `routes` asks the service, `body` reads what a request carries, and the sockets are in [`listener`], `connection` and
+//! `progress`.
 //! Every refusal is a [`Problem`], which says whose fault it is and what to do.
 
 mod answer;
 mod audit;
 mod body;
+mod connection;
 pub mod demand;
 pub mod etag;
 pub mod explain;
@@ -23,6 +25,7 @@ pub mod headers;
 pub mod listener;
 pub mod path;
 pub mod problem;
+mod progress;
 mod routes;
 
 pub use answer::receipt_json;

@@ -1,7 +1,7 @@
 //! The source asked straight: prepared SELECTs by primary key, from this process and from `pgbench`.
 
 use crate::round::{Bell, Seen};
-use crate::world::{DIRECT, PGBENCH, SQL, World};
+use crate::world::{DIRECT, PGBENCH, SQL, Way, World};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ pub struct Direct {
 }
 
 impl Direct {
-    pub async fn connect(world: &World, connections: usize) -> Self {
+    pub async fn connect(world: &World, connections: usize, way: Way) -> Self {
         let mut made = Vec::new();
         for _ in 0..connections {
-            let client = world.client(DIRECT).await;
+            let client = world.client(DIRECT, way).await;
             let statement = client.prepare(SQL).await.expect("prepared");
             made.push(Arc::new((client, statement)));
         }

@@ -113,6 +113,37 @@ impl Door {
         }
     }
 
+    /// A connection on which `depth` clients ask at once: their questions go out together, and the next ones once all have
+    /// their answers.
+    pub fn pipelining_client(
+        &self,
+        world: &World,
+        level: &'static str,
+        number: usize,
+        depth: usize,
+        bell: Bell,
+    ) -> impl Future<Output = Seen> + Send + use<> {
+        let mut walk = world.keys.walk(number);
+        let port = self.port;
+        async move {
+            let mut seen = Seen::default();
+            let mut connection = Connection::open(port).await.expect("connected");
+            while !bell.is_over() {
+                connection.question.clear();
+                (0..depth).for_each(|_| connection.put(walk.next(), level));
+                let since = Instant::now();
+                let question = std::mem::take(&mut connection.question);
+                connection.stream.write_all(&question).await.expect("asked");
+                connection.question = question;
+                for _ in 0..depth {
+                    let answer = connection.answer().await.expect("an answer");
+                    if answer.is_ok { seen.answered(&bell, since, answer.from_memory) } else { seen.failed += 1 }
+                }
+            }
+            seen
+        }
+    }
+
     /// Processor time of the server so far.
     pub fn cpu_nanos(&self) -> u64 {
         cpu_nanos(self.child.id())
@@ -130,7 +161,9 @@ impl Drop for Door {
 struct Connection {
     stream: TcpStream,
     question: Vec<u8>,
+    /// What was read, of which the first `filled` bytes are not taken yet.
     answer: Vec<u8>,
+    filled: usize,
 }
 
 struct Answer {
@@ -142,36 +175,49 @@ impl Connection {
     async fn open(port: u16) -> std::io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, question: Vec::new(), answer: vec![0; 16 << 10] })
+        Ok(Self { stream, question: Vec::new(), answer: vec![0; 64 << 10], filled: 0 })
     }
 
     /// Reads a key; whether it came from memory, or `None` if it was refused.
     async fn read(&mut self, key: i64, level: &str) -> Option<bool> {
-        use std::io::Write;
-        let mut question = std::mem::take(&mut self.question);
-        question.clear();
-        write!(question, "GET /v1/views/item/{key} HTTP/1.1\r\nHost: localhost\r\nCandor-Consistency: {level}\r\n\r\n")
-            .expect("memory does not fail");
+        self.question.clear();
+        self.put(key, level);
+        let question = std::mem::take(&mut self.question);
         let answer = self.ask(&question).await.expect("an answer");
         self.question = question;
         answer.is_ok.then_some(answer.from_memory)
     }
 
+    /// Adds a question to those that will be sent.
+    fn put(&mut self, key: i64, level: &str) {
+        use std::io::Write;
+        write!(self.question, "GET /v1/views/item/{key} HTTP/1.1\r\nHost: localhost\r\nCandor-Consistency: {level}\r\n\r\n")
+            .expect("memory does not fail");
+    }
+
     async fn ask(&mut self, question: &[u8]) -> Option<Answer> {
         self.stream.write_all(question).await.ok()?;
-        let (mut filled, mut whole) = (0, None);
+        self.answer().await
+    }
+
+    /// The next answer.
+    async fn answer(&mut self) -> Option<Answer> {
+        let mut whole = length(&self.answer[..self.filled]);
         loop {
-            let count = self.stream.read(&mut self.answer[filled..]).await.ok()?;
+            if let Some(whole) = whole.filter(|whole| self.filled >= *whole) {
+                let head = &self.answer[..whole];
+                let from_memory = head.windows(8).any(|word| word == b"from=l1,");
+                let answer = Answer { is_ok: head.starts_with(b"HTTP/1.1 200"), from_memory };
+                self.answer.copy_within(whole..self.filled, 0);
+                self.filled -= whole;
+                return Some(answer);
+            }
+            let count = self.stream.read(&mut self.answer[self.filled..]).await.ok()?;
             if count == 0 {
                 return None;
             }
-            filled += count;
-            whole = whole.or_else(|| length(&self.answer[..filled]));
-            if whole.is_some_and(|whole| filled >= whole) {
-                let head = &self.answer[..filled];
-                let from_memory = head.windows(8).any(|word| word == b"from=l1,");
-                return Some(Answer { is_ok: head.starts_with(b"HTTP/1.1 200"), from_memory });
-            }
+            self.filled += count;
+            whole = whole.or_else(|| length(&self.answer[..self.filled]));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How fast changes become knowledge: from the replication stream into the ledger, and into the ledger alone.
 
 use crate::library;
-use crate::world::{LIBRARY, ROWS, World, cpu_nanos};
+use crate::world::{LIBRARY, ROWS, Way, World, cpu_nanos};
 use candor::core::{Applied, Change, Epoch, Ledger, LedgerSize, LogId, Record, Tag, Xid};
 use candor_core::port::Log;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ async fn from_the_stream() {
     let world = World::start().await;
     let postgres = library::open(&world, LIBRARY).await;
     postgres.prepare(&library::view()).await.expect("asked");
-    let client = world.client("postgres").await;
+    let client = world.client("postgres", Way::Socket).await;
     let body = format!(
         "DO $$ BEGIN FOR i IN 1..{TRANSACTIONS} LOOP UPDATE item SET seen = i, name = 'changed ' || i WHERE id = 1 + i % {ROWS}; COMMIT; END LOOP; END $$"
     );

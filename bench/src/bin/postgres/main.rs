@@ -24,7 +24,7 @@ use round::Bell;
 use std::path::PathBuf;
 use std::time::Duration;
 use table::{Figures, Table};
-use world::{DIRECT, DOOR, LIBRARY, PGBENCH, Spent, World};
+use world::{DIRECT, DOOR, LIBRARY, PGBENCH, Spent, Way, World};
 
 /// Connections of the direct contender that shares a few and pipelines.
 const SHARED: usize = 4;
@@ -43,15 +43,18 @@ struct Options {
 #[derive(Copy, Clone, PartialEq)]
 enum Contender {
     Direct,
+    Tcp,
     Pipelined,
     Pgbench,
     Library(Level, &'static str),
     Door(&'static str),
+    PipelinedDoor(&'static str),
 }
 
 impl Contender {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Direct,
+        Self::Tcp,
         Self::Pipelined,
         Self::Pgbench,
         Self::Library(Level::Strong, "strong"),
@@ -60,28 +63,31 @@ impl Contender {
         Self::Door("strong"),
         Self::Door("bounded=1s"),
         Self::Door("any"),
+        Self::PipelinedDoor("any"),
     ];
 
     fn name(self) -> String {
         match self {
             Self::Direct => "direct, a connection per client".into(),
+            Self::Tcp => "direct, a connection per client, TCP".into(),
             Self::Pipelined => format!("direct, {SHARED} connections, pipelined"),
             Self::Pgbench => "pgbench -S -M prepared".into(),
             Self::Library(_, level) => format!("candor, library, {level}"),
             Self::Door(level) => format!("candor, HTTP, {level}"),
+            Self::PipelinedDoor(level) => format!("candor, HTTP, {level}, {SHARED} connections, pipelined"),
         }
     }
 
     fn is_direct(self) -> bool {
-        matches!(self, Self::Direct | Self::Pipelined)
+        matches!(self, Self::Direct | Self::Tcp | Self::Pipelined)
     }
 
     fn role(self) -> &'static str {
         match self {
-            Self::Direct | Self::Pipelined => DIRECT,
+            Self::Direct | Self::Tcp | Self::Pipelined => DIRECT,
             Self::Pgbench => PGBENCH,
             Self::Library(..) => LIBRARY,
-            Self::Door(_) => DOOR,
+            Self::Door(_) | Self::PipelinedDoor(_) => DOOR,
         }
     }
 }
@@ -89,6 +95,7 @@ impl Contender {
 struct Stage {
     world: World,
     direct: Direct,
+    tcp: Direct,
     pipelined: Direct,
     pgbench: Option<Pgbench>,
     library: Library,
@@ -113,8 +120,9 @@ async fn compare(options: &Options, candor: &std::path::Path) {
     let world = World::start().await;
     let most = options.clients.iter().copied().max().unwrap_or(1);
     let stage = Stage {
-        direct: Direct::connect(&world, most).await,
-        pipelined: Direct::connect(&world, SHARED).await,
+        direct: Direct::connect(&world, most, Way::Socket).await,
+        tcp: Direct::connect(&world, most, Way::Tcp).await,
+        pipelined: Direct::connect(&world, SHARED, Way::Socket).await,
         pgbench: Pgbench::prepare(&world),
         library: Library::start(&world).await,
         door: Door::start(&world, candor).await,
@@ -157,11 +165,17 @@ impl Stage {
             Contender::Pipelined => {
                 round::run(clients, seconds, |number, bell: Bell| self.pipelined.client(world, number, bell), around).await
             }
+            Contender::Tcp => round::run(clients, seconds, |number, bell| self.tcp.client(world, number, bell), around).await,
             Contender::Library(level, _) => {
                 round::run(clients, seconds, |number, bell| self.library.client(world, level, number, bell), around).await
             }
             Contender::Door(level) => {
                 round::run(clients, seconds, |number, bell| self.door.client(world, level, number, bell), around).await
+            }
+            Contender::PipelinedDoor(level) => {
+                let (connections, depth) = (clients.min(SHARED), clients.div_ceil(SHARED));
+                let client = |number, bell| self.door.pipelining_client(world, level, number, depth, bell);
+                round::run(connections, seconds, client, around).await
             }
             _ => round::run(clients, seconds, |number, bell| self.direct.client(world, number, bell), around).await,
         };
@@ -170,7 +184,8 @@ impl Stage {
         }
         let reads = seen.all.len() as f64;
         let statements = if contender.is_direct() { reads } else { (after.statements - before.statements) as f64 };
-        let cpu = (after.cpu_nanos - before.cpu_nanos) as f64;
+        let database = (after.cpu_nanos - before.cpu_nanos) as f64;
+        let server = (after.server_nanos - before.server_nanos) as f64;
         let millis = |nanos: u64| nanos as f64 / 1e6;
         Figures {
             per_second: reads / took,
@@ -180,7 +195,9 @@ impl Stage {
             hit_ratio: seen.hits.len() as f64 / reads,
             statements_per_thousand: statements / reads * 1000.0,
             // The library shares a process with its clients, so its own part cannot be told apart.
-            per_cpu_second: if matches!(contender, Contender::Library(..)) { f64::NAN } else { reads / cpu * 1e9 },
+            per_cpu_second: if matches!(contender, Contender::Library(..)) { f64::NAN } else { reads / (database + server) * 1e9 },
+            server_us: server / reads / 1e3,
+            database_us: database / reads / 1e3,
             written_per_second: (written_after - written_before) as f64 / took,
         }
     }
@@ -188,8 +205,8 @@ impl Stage {
     /// What the serving side of a contender has done: its connections at the database, and the server before them.
     async fn spent(&self, contender: Contender) -> Spent {
         let mut spent = self.world.spent(contender.role()).await;
-        if matches!(contender, Contender::Door(_)) {
-            spent.cpu_nanos += self.door.cpu_nanos();
+        if matches!(contender, Contender::Door(_) | Contender::PipelinedDoor(_)) {
+            spent.server_nanos = self.door.cpu_nanos();
         }
         spent
     }

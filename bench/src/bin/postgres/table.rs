@@ -14,6 +14,10 @@ pub struct Figures {
     pub statements_per_thousand: f64,
     /// Reads per second of processor time of the serving side.
     pub per_cpu_second: f64,
+    /// Microseconds of processor time per read of a server before the database.
+    pub server_us: f64,
+    /// The same of the connections at the database.
+    pub database_us: f64,
     /// By the others.
     pub written_per_second: f64,
 }
@@ -35,8 +39,8 @@ impl Table {
 
     pub fn print(&self) {
         println!("\n### {} client{}\n", self.clients, if self.clients == 1 { "" } else { "s" });
-        println!("| contender | reads/s | ratio | p50, ms | p99, ms | p99 of hits, ms | hits | statements per 1,000 reads | reads per CPU second | ratio | written/s |");
-        println!("|---|---|---|---|---|---|---|---|---|---|---|");
+        println!("| contender | reads/s | ratio | p50, ms | p99, ms | p99 of hits, ms | hits | statements per 1,000 reads | reads per CPU second | ratio | server, µs per read | database, µs per read | written/s |");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
         let rounds = self.rows.first().map_or(0, |row| row.2.len());
         let best = |figure: fn(&Figures) -> f64| -> Vec<f64> {
             (0..rounds)
@@ -53,7 +57,7 @@ impl Table {
                 median(all.iter().zip(best).map(|(figures, best)| figure(figures) / best))
             };
             println!(
-                "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 show(of(|f| f.per_second), 0),
                 show(against(|f| f.per_second, &fastest), 2),
                 show(of(|f| f.p50_ms), 3),
@@ -63,6 +67,8 @@ impl Table {
                 show(of(|f| f.statements_per_thousand), 2),
                 show(of(|f| f.per_cpu_second), 0),
                 show(against(|f| f.per_cpu_second, &leanest), 2),
+                show(of(|f| f.server_us), 1),
+                show(of(|f| f.database_us), 1),
                 show(of(|f| f.written_per_second), 0),
             );
         }

@@ -50,11 +50,23 @@ pub struct World {
     written: Arc<AtomicU64>,
 }
 
+/// How a client reaches the database.
+#[derive(Copy, Clone)]
+pub enum Way {
+    /// The Unix socket, which is the fastest there is.
+    Socket,
+    /// Loopback, as the clients of the HTTP door.
+    Tcp,
+}
+
 /// What a role had done and spent at one moment.
 #[derive(Clone, Copy, Default)]
 pub struct Spent {
     pub statements: u64,
+    /// Of the role's connections at the database.
     pub cpu_nanos: u64,
+    /// Of a server before them.
+    pub server_nanos: u64,
 }
 
 impl World {
@@ -63,17 +75,17 @@ impl World {
             .setting("shared_preload_libraries", "pg_stat_statements")
             .setting("pg_stat_statements.track", "none")
             .setting("shared_buffers", "256MB")
-            .setting("max_connections", "400")
+            .setting("max_connections", "700")
             .setting("max_wal_size", "4GB")
             .start();
         cluster.psql(SCHEMA);
-        let admin = connect(&cluster, "postgres").await;
+        let admin = connect(&cluster, "postgres", Way::Socket).await;
         Self { cluster, keys: Keys::new(ROWS), admin, written: Arc::default() }
     }
 
-    /// A connection of that role, by the Unix socket, which is the fastest way there is.
-    pub async fn client(&self, role: &str) -> Client {
-        connect(&self.cluster, role).await
+    /// A connection of that role.
+    pub async fn client(&self, role: &str, way: Way) -> Client {
+        connect(&self.cluster, role, way).await
     }
 
     /// As a connection string.
@@ -88,7 +100,7 @@ impl World {
         const WRITERS: u64 = 2;
         let every = Duration::from_nanos(1_000_000_000 * WRITERS / per_second.max(1));
         for writer in 0..WRITERS {
-            let client = self.client(WRITER).await;
+            let client = self.client(WRITER, Way::Socket).await;
             let update = client.prepare("UPDATE item SET seen = seen + 1, name = 'item ' || seen WHERE id = $1").await.expect("prepared");
             let mut walk = self.keys.walk(1000 + writer as usize);
             let written = Arc::clone(&self.written);
@@ -119,7 +131,7 @@ impl World {
         let live = "SELECT pid FROM pg_stat_activity WHERE usename = $1::text::name";
         let rows = self.admin.query(live, &[&role]).await.expect("listed");
         let pids = rows.iter().map(|row| row.get::<_, i32>(0) as u32);
-        Spent { statements: calls as u64, cpu_nanos: pids.map(cpu_nanos).sum() }
+        Spent { statements: calls as u64, cpu_nanos: pids.map(cpu_nanos).sum(), server_nanos: 0 }
     }
 }
 
@@ -132,9 +144,13 @@ pub fn cpu_nanos(process: u32) -> u64 {
     threads.filter_map(|thread| spent(thread.path())).sum()
 }
 
-async fn connect(cluster: &Cluster, role: &str) -> Client {
+async fn connect(cluster: &Cluster, role: &str, way: Way) -> Client {
     let mut config = Config::new();
-    config.host_path(cluster.socket_dir()).port(cluster.port()).user(role).dbname("postgres").application_name(role);
+    match way {
+        Way::Socket => config.host_path(cluster.socket_dir()),
+        Way::Tcp => config.host("127.0.0.1"),
+    };
+    config.port(cluster.port()).user(role).dbname("postgres").application_name(role);
     let (client, connection) = config.connect(NoTls).await.expect("connected");
     tokio::spawn(connection);
     client

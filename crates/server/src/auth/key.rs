@@ -45,10 +45,10 @@ pub fn complete(
         use candor_core::sabotage::{Sabotage, is};
         given.len() < query.key.len() || !is(Sabotage::SubjectFromRequest)
     });
-    let mut parts: Vec<&str> = given.iter().map(AsRef::as_ref).collect();
     let Some((index, column)) = private.and_then(|index| Some((index, query.key.get(index)?))) else {
-        return query.parse_key(parts.into_iter()).map_err(KeyRefusal::Bad);
+        return query.parse_key(given.iter().map(AsRef::as_ref)).map_err(KeyRefusal::Bad);
     };
+    let mut parts: Vec<&str> = given.iter().map(AsRef::as_ref).collect();
     let subject = subject.ok_or_else(|| KeyRefusal::NoSubject { view: query.name.clone() })?.as_str();
     // Told apart from the request's own faults, whose message would speak of the subject as if it had been given.
     let wrong = |why: String| KeyRefusal::WrongSubject { view: query.name.clone(), why };

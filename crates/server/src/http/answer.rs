@@ -1,18 +1,21 @@
 //! Answers as responses: the body from memory without a copy, the receipt in the headers or beside each value.
 
-use super::freshness::{Reuse, cache_control};
-use super::headers::{self, CACHE_STATUS_HEADER, Passage, RECEIPT_HEADER, Why};
+use super::SESSION_HEADER;
+use super::freshness::{CacheControl, Reuse};
+use super::headers::{self, CACHE_STATUS_HEADER, Passage, RECEIPT_HEADER, Why, age_secs};
+
 use super::problem::{Kind, Problem};
-use super::{SESSION_HEADER, etag};
 use crate::ask::session_of;
+use crate::entry::Json;
 use crate::service::{ServedAnswer, ServedView};
 use crate::session::Sessions;
 use ::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use candor::{Event, Route};
-use candor_core::duration::millis_up;
+use candor_core::duration::{millis_down, millis_up};
 use candor_core::{Demand, Origin, Receipt, SessionToken};
+use std::fmt::Display;
 
 /// What responses need to know of the door.
 #[derive(Clone, Debug)]
@@ -21,12 +24,14 @@ pub(crate) struct Dress {
     pub(crate) sessions: Sessions,
     /// Whether answers are given to callers one by one.
     pub(crate) is_authenticating: bool,
-    /// The header in which a service names the subject it acts for.
-    pub(crate) subject_header: Option<HeaderName>,
+    /// What answers differ by.
+    pub(crate) vary: HeaderValue,
 }
 
 /// The most bytes of one multi-get's answer: a thousand keys may each have megabytes.
 const MANY_BYTES_MAX: usize = 64 << 20;
+/// The headers of an answer with a value.
+const HEADERS: usize = 8;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Dress {
@@ -38,42 +43,51 @@ impl Dress {
         answer: &ServedAnswer,
         request: &HeaderMap,
     ) -> Response<Bytes> {
-        let mut response = match answer.value() {
-            None => {
+        let receipt = answer.receipt();
+        let found = answer.value();
+        let etag = found.map(Json::etag);
+        let mut response = match (found, etag) {
+            (Some(_), Some(etag)) if etag.is_held(request) => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            }
+            (Some(json), _) => {
+                let mut response = Response::new(json.body());
+                response.headers_mut().reserve(HEADERS);
+                response.headers_mut().insert(CONTENT_TYPE, JSON);
+                response
+            }
+            (None, _) => {
                 let detail = format!("the source has no row for this key of `{}`", view.name());
                 Problem::new(Kind::Absent, detail, "nothing to mend: absence is an answer, see its receipt")
                     .response()
             }
-            Some(json) => {
-                let etag: etag::ETag = json.etag();
-                let mut response = if etag.is_held(request) {
-                    let mut response = Response::new(Bytes::new());
-                    *response.status_mut() = StatusCode::NOT_MODIFIED;
-                    response
-                } else {
-                    let mut response = Response::new(json.body());
-                    response.headers_mut().insert(CONTENT_TYPE, JSON);
-                    response
-                };
-                response.headers_mut().insert(ETAG, etag.header());
-                response
-            }
         };
-        let receipt = answer.receipt();
-        let reuse = Reuse::of(
-            view.cache().view().contract(),
-            demand,
-            answer.value().is_some(),
-            view.is_private(),
-            self.is_authenticating,
-        );
+        let contract = view.cache().view().contract();
+        let reuse = Reuse::of(contract, demand, found.is_some(), view.is_private(), self.is_authenticating);
+        let session = answer.session();
+        let [receipt_text, age, control, status, session_text, etag_text] = headers::values([
+            &receipt,
+            &age_secs(&receipt),
+            &CacheControl::of(&reuse, &receipt),
+            &passage(&receipt, answer.route()),
+            &session.encoded(self.sessions.secret.as_ref()),
+            etag.as_ref().map_or::<&dyn Display, _>(&"", |etag| etag),
+        ]);
         let headers = response.headers_mut();
-        headers.insert(RECEIPT_HEADER, headers::receipt(&receipt));
-        headers.insert(AGE, headers::age(&receipt));
-        headers.insert(CACHE_CONTROL, cache_control(&reuse, &receipt));
-        headers.insert(CACHE_STATUS_HEADER, headers::cache_status(&passage(&receipt, answer.route())));
-        headers.insert(VARY, headers::vary(self.subject_header.as_ref()));
-        self.put_session(headers, &answer.session());
+        if etag.is_some() {
+            headers.insert(ETAG, etag_text);
+        }
+        headers.insert(RECEIPT_HEADER, receipt_text);
+        headers.insert(AGE, age);
+        headers.insert(CACHE_CONTROL, control);
+        headers.insert(CACHE_STATUS_HEADER, status);
+        headers.insert(VARY, self.vary.clone());
+        // A source without a log has no positions: an empty token would promise something.
+        if !session.is_empty() {
+            headers.insert(SESSION_HEADER, session_text);
+        }
         response
     }
 
@@ -127,9 +141,9 @@ impl Dress {
     }
 
     fn put_session(&self, headers: &mut HeaderMap, token: &SessionToken) {
-        // A source without a log has no positions: an empty token would promise something.
         if !token.is_empty() {
-            headers.insert(SESSION_HEADER, headers::session(token, self.sessions.secret.as_ref()));
+            let [text] = headers::values([&token.encoded(self.sessions.secret.as_ref())]);
+            headers.insert(SESSION_HEADER, text);
         }
     }
 }
@@ -151,7 +165,7 @@ pub fn receipt_json(receipt: &Receipt) -> serde_json::Value {
     if let Some(bound) = receipt.bound {
         json.insert("bound".into(), millis_up(bound).into());
     }
-    json.insert("age".into(), u64::try_from(receipt.age.as_millis()).unwrap_or(u64::MAX).into());
+    json.insert("age".into(), millis_down(receipt.age).into());
     if let Some(position) = receipt.position {
         json.insert("position".into(), position.to_string().into());
     }

@@ -1,8 +1,8 @@
 //! Request bodies: read up to a limit, then as JSON, strictly.
 
 use super::problem::{Kind, Problem};
+use ::http::HeaderMap;
 use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderMap, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
@@ -60,8 +60,8 @@ pub(crate) struct Invalidate<'b> {
 }
 
 /// The whole body, which must say that it is JSON.
-pub(crate) async fn read(request: Request<Incoming>, bytes_max: u64) -> Result<Bytes, Problem> {
-    if !is_json(request.headers()) {
+pub(crate) async fn read(headers: &HeaderMap, body: Incoming, bytes_max: u64) -> Result<Bytes, Problem> {
+    if !is_json(headers) {
         return Err(Problem::new(
             Kind::NotJson,
             "the body is not declared as JSON",
@@ -75,7 +75,6 @@ pub(crate) async fn read(request: Request<Incoming>, bytes_max: u64) -> Result<B
             "send fewer keys in one request",
         )
     };
-    let body = request.into_body();
     // What is announced as too large need not be read.
     if body.size_hint().lower() > bytes_max {
         return Err(too_large());

@@ -4,8 +4,8 @@
 //! nothing about freshness. 128 bits, because two bodies with one tag would be a wrong answer, and at 64 bits a busy
 //! service would meet one by chance.
 
+use ::http::HeaderMap;
 use ::http::header::IF_NONE_MATCH;
-use ::http::{HeaderMap, HeaderValue};
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -29,9 +29,14 @@ impl ETag {
         Self(u128::from_be_bytes(bytes))
     }
 
-    /// The header's value.
-    pub fn header(self) -> HeaderValue {
-        super::headers::ascii(&self)
+    /// The header's value: 32 digits in quotes. By hand, because the standard library takes four times as long for it, and
+    /// every answer has one.
+    fn text(self) -> [u8; 34] {
+        let mut text = [b'"'; 34];
+        for (pair, byte) in text[1..33].as_chunks_mut::<2>().0.iter_mut().zip(self.0.to_be_bytes()) {
+            *pair = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        }
+        text
     }
 
     /// Whether `If-None-Match` says that the client holds this body (RFC 9110, 13.1.2): then 304. Only to be asked
@@ -39,17 +44,16 @@ impl ETag {
     ///
     /// A header that cannot be read matches nothing; the client then merely gets bytes it had.
     pub fn is_held(self, headers: &HeaderMap) -> bool {
-        let own = self.to_string();
         headers.get_all(IF_NONE_MATCH).iter().any(|value| {
             // The standard's weak comparison: a weak tag of the same text counts.
-            value.as_bytes().trim_ascii() == b"*" || tags(value.as_bytes()).any(|tag| tag == own.as_bytes())
+            value.as_bytes().trim_ascii() == b"*" || tags(value.as_bytes()).any(|tag| tag == self.text())
         })
     }
 }
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{:032x}\"", self.0)
+        f.write_str(str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -72,6 +76,7 @@ fn tags(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::http::HeaderValue;
 
     fn is_held(values: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
@@ -86,7 +91,7 @@ mod tests {
         assert_eq!(ETag::of(b"{}"), ETag::of(b"{}"));
         assert_ne!(ETag::of(b"{}"), ETag::of(b"{ }"));
         assert_eq!(ETag::of(b"").to_string(), "\"99aa06d3014798d86001c324468d497f\"");
-        assert_eq!(ETag::of(b"").header(), "\"99aa06d3014798d86001c324468d497f\"");
+        assert_eq!(ETag::from_bytes([1; 16]).to_string(), format!("\"{}\"", "01".repeat(16)));
     }
 
     #[test]

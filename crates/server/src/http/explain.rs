@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The response's body. `parts` are the key as the request gave it.
-pub fn life(view: &ServedView, source: &ServedSource, parts: &[String], life: &Life) -> Value {
+pub fn life(view: &ServedView, source: &ServedSource, parts: &[impl AsRef<str>], life: &Life) -> Value {
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     json!({
         "view": view.name(),
         "key": parts,

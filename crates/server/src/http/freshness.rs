@@ -28,8 +28,8 @@
 //! followed log the bound is milliseconds and `Age` zero. Caches tell answers of different levels apart by
 //! [`Vary`](super::headers::vary).
 
-use ::http::HeaderValue;
 use candor_core::{Contract, Demand, Level, Receipt};
+use std::fmt;
 use std::time::Duration;
 
 /// What decides about the reuse of an answer, besides its receipt.
@@ -64,24 +64,46 @@ impl Reuse {
     }
 }
 
-/// The header's value.
-pub fn cache_control(reuse: &Reuse, receipt: &Receipt) -> HeaderValue {
-    let text = match seconds(reuse, receipt) {
-        Store::Never => return HeaderValue::from_static("no-store"),
-        Store::AskFirst => "no-cache".to_owned(),
-        Store::For(seconds) => format!("max-age={seconds}, must-revalidate"),
-    };
-    let is_personal = reuse.is_personal || reuse.level == Level::Session;
-    super::headers::ascii(&if is_personal { format!("private, {text}") } else { text })
+/// What others may do with an answer: the header's value.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct CacheControl {
+    is_personal: bool,
+    store: Store,
 }
 
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Store {
     Never,
     AskFirst,
     For(u64),
 }
 
-fn seconds(reuse: &Reuse, receipt: &Receipt) -> Store {
+impl CacheControl {
+    /// For an answer with this receipt.
+    pub fn of(reuse: &Reuse, receipt: &Receipt) -> Self {
+        let is_personal = reuse.is_personal || reuse.level == Level::Session;
+        Self { is_personal, store: store(reuse, receipt) }
+    }
+}
+
+impl fmt::Display for CacheControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_personal && self.store != Store::Never {
+            f.write_str("private, ")?;
+        }
+        match self.store {
+            Store::Never => f.write_str("no-store"),
+            Store::AskFirst => f.write_str("no-cache"),
+            Store::For(seconds) => {
+                f.write_str("max-age=")?;
+                seconds.fmt(f)?;
+                f.write_str(", must-revalidate")
+            }
+        }
+    }
+}
+
+fn store(reuse: &Reuse, receipt: &Receipt) -> Store {
     if reuse.is_critical || receipt.degraded.is_some() {
         return Store::Never;
     }
@@ -117,6 +139,10 @@ mod tests {
         }
     }
 
+    fn control(reuse: &Reuse, receipt: &Receipt) -> String {
+        CacheControl::of(reuse, receipt).to_string()
+    }
+
     fn reuse(level: Level) -> Reuse {
         Reuse { level, is_critical: false, is_personal: false, ttl: Duration::from_secs(60) }
     }
@@ -138,11 +164,7 @@ mod tests {
             (Level::Session, Some(0), 0, "private, no-cache"),
             (Level::Strong, Some(0), 0, "no-store"),
         ] {
-            assert_eq!(
-                cache_control(&reuse(level), &receipt(bound, age)),
-                expected,
-                "{level} {bound:?} {age}"
-            );
+            assert_eq!(control(&reuse(level), &receipt(bound, age)), expected, "{level} {bound:?} {age}");
         }
     }
 
@@ -151,7 +173,7 @@ mod tests {
         for limit in (0..5000).step_by(137) {
             for bound in (0..5000).step_by(41) {
                 let level = Level::Bounded(MS * limit);
-                if let Store::For(seconds) = seconds(&reuse(level), &receipt(Some(bound), 0)) {
+                if let Store::For(seconds) = store(&reuse(level), &receipt(Some(bound), 0)) {
                     assert!(u64::from(bound) + seconds * 1000 <= u64::from(limit), "{bound} of {limit}");
                 }
             }
@@ -161,22 +183,22 @@ mod tests {
     #[test]
     fn exceptions_and_critical_views_are_not_kept_anywhere() {
         let degraded = Receipt { degraded: Some(Degraded::FeedDown), ..receipt(Some(0), 0) };
-        assert_eq!(cache_control(&reuse(Level::Any), &degraded), "no-store");
+        assert_eq!(control(&reuse(Level::Any), &degraded), "no-store");
         let critical = Reuse { is_critical: true, is_personal: true, ..reuse(Level::Any) };
-        assert_eq!(cache_control(&critical, &receipt(Some(0), 0)), "no-store");
+        assert_eq!(control(&critical, &receipt(Some(0), 0)), "no-store");
     }
 
     #[test]
     fn what_belongs_to_a_caller_is_kept_by_nobody_else() {
         let contract = Contract::default();
         let demand = Demand::from(Level::Any);
-        let control = |is_private, is_authorised| {
-            cache_control(&Reuse::of(&contract, &demand, true, is_private, is_authorised), &receipt(None, 0))
+        let of = |is_private, is_authorised| {
+            control(&Reuse::of(&contract, &demand, true, is_private, is_authorised), &receipt(None, 0))
         };
-        assert_eq!(control(false, false), "max-age=3600, must-revalidate");
-        assert_eq!(control(true, false), "private, max-age=3600, must-revalidate");
-        assert_eq!(control(false, true), "private, max-age=3600, must-revalidate");
+        assert_eq!(of(false, false), "max-age=3600, must-revalidate");
+        assert_eq!(of(true, false), "private, max-age=3600, must-revalidate");
+        assert_eq!(of(false, true), "private, max-age=3600, must-revalidate");
         let absent = Reuse::of(&contract, &demand, false, false, false);
-        assert_eq!(cache_control(&absent, &receipt(None, 0)), "max-age=30, must-revalidate");
+        assert_eq!(control(&absent, &receipt(None, 0)), "max-age=30, must-revalidate");
     }
 }

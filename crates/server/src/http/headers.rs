@@ -1,7 +1,8 @@
 //! The headers of an answer besides [`Cache-Control`](super::freshness) and [`ETag`](super::etag).
 
 use ::http::{HeaderName, HeaderValue};
-use candor_core::{Receipt, SessionToken, TokenSecret};
+use bytes::Bytes;
+use candor_core::Receipt;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
@@ -55,21 +56,11 @@ impl Why {
     }
 }
 
-/// `Candor-Receipt`.
-pub fn receipt(receipt: &Receipt) -> HeaderValue {
-    ascii(receipt)
-}
-
-/// `Candor-Session`.
-pub fn session(token: &SessionToken, secret: Option<&TokenSecret>) -> HeaderValue {
-    ascii(&token.encode(secret))
-}
-
 /// `Age` in seconds: how long ago the answer was "generated or successfully validated" at the source (RFC 9111, 5.1).
 /// Proving an entry against the log is that validation, so this is the bound; without a proof it is the time since the
 /// fill. An entry filled an hour ago and proven just now has age zero; the receipt tells both times.
-pub fn age(receipt: &Receipt) -> HeaderValue {
-    HeaderValue::from(receipt.bound.unwrap_or(receipt.age).as_secs())
+pub fn age_secs(receipt: &Receipt) -> u64 {
+    receipt.bound.unwrap_or(receipt.age).as_secs()
 }
 
 /// `Vary`: an answer to one level, session or caller is not an answer to another. `subject` is the header that names
@@ -77,61 +68,65 @@ pub fn age(receipt: &Receipt) -> HeaderValue {
 pub fn vary(subject: Option<&HeaderName>) -> HeaderValue {
     match subject {
         None => HeaderValue::from_static("candor-consistency, candor-session, authorization"),
-        Some(name) => ascii(&format!("candor-consistency, candor-session, authorization, {name}")),
-    }
-}
-
-/// `Cache-Status`.
-pub fn cache_status(passage: &Passage) -> HeaderValue {
-    match passage {
-        Passage::Hit { ttl: None } => HeaderValue::from_static("candor; hit"),
-        Passage::Hit { ttl: Some(ttl) } => ascii(&format!("candor; hit; ttl={}", ttl.as_secs())),
-        Passage::Forwarded { why, stored, collapsed } => {
-            let flag = |set: bool, text: &'static str| if set { text } else { "" };
-            let (stored, collapsed) = (flag(*stored, "; stored"), flag(*collapsed, "; collapsed"));
-            ascii(&format!("candor; fwd={}{stored}{collapsed}", why.word()))
+        Some(name) => {
+            let [value] =
+                values([&format_args!("candor-consistency, candor-session, authorization, {name}")]);
+            value
         }
     }
 }
 
-/// A header from text that we wrote ourselves and that is therefore visible ASCII. Should that ever be wrong, an empty
-/// header claims nothing.
-pub(super) fn ascii(text: &impl Display) -> HeaderValue {
-    let mut line = Line { bytes: [0; LINE_BYTES], length: 0 };
-    let value = match write!(line, "{text}") {
-        // Every answer has half a dozen of these: written in place and copied once, at its length.
-        Ok(()) => HeaderValue::from_bytes(&line.bytes[..line.length]),
-        Err(fmt::Error) => HeaderValue::from_bytes(text.to_string().as_bytes()),
-    };
-    value.unwrap_or_else(|_| {
-        debug_assert!(false, "`{text}` is not a header value");
-        HeaderValue::from_static("")
+/// The value of `Cache-Status`.
+impl Display for Passage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("candor")?;
+        match self {
+            Self::Hit { ttl: None } => f.write_str("; hit"),
+            Self::Hit { ttl: Some(ttl) } => {
+                f.write_str("; hit; ttl=")?;
+                ttl.as_secs().fmt(f)
+            }
+            Self::Forwarded { why, stored, collapsed } => {
+                let flag = |set: bool, text: &'static str| if set { text } else { "" };
+                f.write_str("; fwd=")?;
+                f.write_str(why.word())?;
+                f.write_str(flag(*stored, "; stored"))?;
+                f.write_str(flag(*collapsed, "; collapsed"))
+            }
+        }
+    }
+}
+
+/// Header values from texts that we wrote ourselves and that are therefore visible ASCII. Should that ever be wrong, an
+/// empty header claims nothing.
+///
+/// All of them share one allocation: every answer has half a dozen, and an allocation for each would cost more than what is
+/// written into it.
+pub(super) fn values<const N: usize>(texts: [&dyn Display; N]) -> [HeaderValue; N] {
+    let mut page = String::with_capacity(PAGE_BYTES);
+    let lines = texts.map(|text| {
+        let begin = page.len();
+        // Neither memory nor any of our texts refuses to be written.
+        let written = write!(page, "{text}");
+        debug_assert!(written.is_ok(), "`{text}` cannot be written");
+        begin..page.len()
+    });
+    let page = Bytes::from(page);
+    lines.map(|line| {
+        HeaderValue::from_maybe_shared(page.slice(line)).unwrap_or_else(|_| {
+            debug_assert!(false, "{page:?} holds what is no header value");
+            HeaderValue::from_static("")
+        })
     })
 }
 
-/// Longer than all but session tokens of several logs.
-const LINE_BYTES: usize = 128;
-
-/// Room for a line on the stack.
-struct Line {
-    bytes: [u8; LINE_BYTES],
-    length: usize,
-}
-
-impl fmt::Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
+/// Room for what an answer usually says, with a token of one log.
+const PAGE_BYTES: usize = 320;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candor_core::{Epoch, LogId, Origin, Position, ProofKind};
+    use candor_core::{Epoch, LogId, Origin, Position, ProofKind, SessionToken, TokenSecret};
 
     fn example(bound: Option<Duration>) -> Receipt {
         Receipt {
@@ -147,42 +142,43 @@ mod tests {
 
     #[test]
     fn the_receipt_travels_as_it_is_written() {
-        let shown = receipt(&example(Some(Duration::from_millis(38))));
+        let [shown] = values([&example(Some(Duration::from_millis(38)))]);
         assert_eq!(shown, "from=l1, proof=log, bound=38, age=5120, position=\"1034\"");
     }
 
     #[test]
-    fn a_header_is_whole_however_long_it_is() {
-        for length in [0, 1, LINE_BYTES - 1, LINE_BYTES, LINE_BYTES + 1, 1000] {
+    fn a_header_is_whole_however_long_it_is_and_whatever_stands_before_it() {
+        for length in [0, 1, PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 1, 3000] {
             let text = "x".repeat(length);
-            assert_eq!(ascii(&format!("{text}{text}")), format!("{text}{text}"), "{length}");
-            assert_eq!(ascii(&text), text, "{length}");
+            let [first, empty, second] = values([&text, &"", &text]);
+            assert_eq!(
+                (first, empty, second),
+                (text.parse().unwrap(), "".parse().unwrap(), text.parse().unwrap())
+            );
         }
     }
 
     #[test]
     fn age_is_the_time_since_the_last_proof_and_without_one_since_the_fill() {
-        assert_eq!(age(&example(Some(Duration::from_millis(38)))), "0");
-        assert_eq!(age(&example(Some(Duration::from_millis(2999)))), "2");
-        assert_eq!(age(&example(None)), "5");
+        assert_eq!(age_secs(&example(Some(Duration::from_millis(38)))), 0);
+        assert_eq!(age_secs(&example(Some(Duration::from_millis(2999)))), 2);
+        assert_eq!(age_secs(&example(None)), 5);
     }
 
     #[test]
     fn a_session_token_travels_there_and_back() {
         let token = SessionToken::at(example(None).position.unwrap());
         let secret = TokenSecret::new(&[7; 16]);
-        let header = session(&token, secret.as_ref());
+        let [header] = values([&token.encoded(secret.as_ref())]);
         assert_eq!(SessionToken::decode(header.to_str().unwrap(), secret.as_ref()), Ok(token));
     }
 
     #[test]
     fn cache_status_follows_the_standard() {
-        let forwarded = |why, stored, collapsed| cache_status(&Passage::Forwarded { why, stored, collapsed });
-        assert_eq!(
-            cache_status(&Passage::Hit { ttl: Some(Duration::from_millis(30_900)) }),
-            "candor; hit; ttl=30"
-        );
-        assert_eq!(cache_status(&Passage::Hit { ttl: None }), "candor; hit");
+        let forwarded = |why, stored, collapsed| Passage::Forwarded { why, stored, collapsed }.to_string();
+        let hit = |ttl| Passage::Hit { ttl }.to_string();
+        assert_eq!(hit(Some(Duration::from_millis(30_900))), "candor; hit; ttl=30");
+        assert_eq!(hit(None), "candor; hit");
         assert_eq!(forwarded(Why::Miss, true, false), "candor; fwd=miss; stored");
         assert_eq!(forwarded(Why::Stale, true, true), "candor; fwd=stale; stored; collapsed");
         assert_eq!(forwarded(Why::Request, false, false), "candor; fwd=request");

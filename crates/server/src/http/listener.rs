@@ -12,26 +12,17 @@
 //! on which nothing is in progress are closed at once.
 
 use super::Gate;
+use super::connection::Connection;
 use super::routes::Door;
 use crate::auth::exposure::{self, Exposed};
 use crate::config::{Config, ServerSettings};
 use crate::metrics::DoorFigures;
 use crate::service::Service;
-use candor::World;
-use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 /// After the system refused to hand over a connection (out of file descriptors, mostly).
@@ -132,7 +123,7 @@ impl Listener {
                     let connection = Connection {
                         world: world.clone(),
                         door: Arc::clone(&door),
-                        settings: settings.clone(),
+                        limits: settings.limits,
                         stopping: stopping.subscribe(),
                     };
                     let open = figures.connected();
@@ -168,166 +159,5 @@ fn of_io(address: SocketAddr, error: io::Error) -> ListenError {
         io::ErrorKind::PermissionDenied => ListenError::Forbidden { address },
         io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address },
         _ => ListenError::Io { address, error },
-    }
-}
-
-struct Connection {
-    world: World,
-    door: Arc<Door>,
-    settings: ServerSettings,
-    stopping: watch::Receiver<bool>,
-}
-
-impl Connection {
-    async fn serve(mut self, stream: TcpStream) {
-        // Answers are small and whole; waiting for more to send only adds latency.
-        let _ = stream.set_nodelay(true);
-        let limits = self.settings.limits;
-        let pulse = Arc::new(Pulse::default());
-        let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
-        let door = Arc::clone(&self.door);
-        let answering = Arc::clone(&pulse);
-        let service = service_fn(move |request| {
-            let (door, answering) = (Arc::clone(&door), answering.begin());
-            async move {
-                let response = door.answer(request).await.map(Full::new);
-                drop(answering);
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let header_bytes_max = usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX);
-        let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // Also what closes a connection on which no further request comes.
-            .header_read_timeout(limits.header_timeout)
-            .max_buf_size(header_bytes_max)
-            .serve_connection(io, service);
-        let mut serving = std::pin::pin!(serving);
-        let stalled = pulse.stalled(&self.world, limits.request_timeout);
-        let mut stalled = std::pin::pin!(stalled);
-        let mut is_stopping = false;
-        let outcome = loop {
-            tokio::select! {
-                outcome = serving.as_mut() => break outcome,
-                () = &mut stalled => {
-                    tracing::debug!("closing a connection that made no progress");
-                    return;
-                }
-                _ = self.stopping.wait_for(|stopping| *stopping), if !is_stopping => {
-                    // Nothing was ever sent on it, so nothing is lost; hyper would wait for a first request.
-                    if pulse.is_untouched() {
-                        return;
-                    }
-                    is_stopping = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-            }
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    }
-}
-
-/// Bytes that moved on a connection, and requests that are being answered.
-#[derive(Debug, Default)]
-struct Pulse {
-    bytes: AtomicU64,
-    answering: AtomicU64,
-}
-
-struct Answering(Arc<Pulse>);
-
-impl Pulse {
-    fn begin(self: &Arc<Self>) -> Answering {
-        self.answering.fetch_add(1, Ordering::Relaxed);
-        Answering(Arc::clone(self))
-    }
-
-    fn is_untouched(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) == 0
-    }
-
-    /// Ready once no byte has moved for `limit` while no request was being answered: somebody does not take their
-    /// answer. (Answers have a time limit of their own.)
-    async fn stalled(&self, world: &World, limit: Duration) {
-        let mut before = None;
-        loop {
-            let now = (self.bytes.load(Ordering::Relaxed), self.answering.load(Ordering::Relaxed));
-            if before == Some(now) && now.1 == 0 {
-                return;
-            }
-            before = Some(now);
-            world.sleep_until(world.now().plus(limit)).await;
-        }
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.answering.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A stream whose progress is counted.
-struct Watched {
-    stream: TcpStream,
-    pulse: Arc<Pulse>,
-}
-
-impl Watched {
-    fn moved(&self, bytes: usize) {
-        self.pulse.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(context, into);
-        self.moved(into.filled().len() - before);
-        outcome
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if let Poll::Ready(Ok(written)) = outcome {
-            self.moved(written);
-        }
-        outcome
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        if let Poll::Ready(Ok(written)) = outcome {
-            self.moved(written);
-        }
-        outcome
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

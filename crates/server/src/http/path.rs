@@ -6,17 +6,18 @@
 use super::problem::{Kind, Problem};
 use crate::config::KEY_COLUMNS_MAX;
 use candor_core::KeyType;
+use std::borrow::Cow;
 
 /// Bytes of a path after the prefix. Sixteen columns of text, each with some of it escaped, stay well below.
 pub const PATH_BYTES_MAX: usize = 8 * 1024;
 
 /// A view's name and the parts of a key, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ViewPath {
+pub struct ViewPath<'p> {
     /// The name. Not yet known to exist.
-    pub view: String,
+    pub view: Cow<'p, str>,
     /// The parts in order.
-    pub parts: Vec<String>,
+    pub parts: Vec<Cow<'p, str>>,
 }
 
 /// Splits and decodes the part of the path after the prefix.
@@ -24,24 +25,30 @@ pub struct ViewPath {
 /// # Errors
 ///
 /// [`Kind::PathTooLong`] or [`Kind::BadKey`].
-pub fn split(path: &str) -> Result<ViewPath, Problem> {
+pub fn split(path: &str) -> Result<ViewPath<'_>, Problem> {
     if path.len() > PATH_BYTES_MAX {
         let detail = format!("the path has {} bytes; at most {PATH_BYTES_MAX} are accepted", path.len());
         return Err(Problem::new(Kind::PathTooLong, detail, "send long keys with POST /v1/views/{view}"));
     }
     let mut segments = path.split('/');
     let view = decode(segments.next().unwrap_or_default())?;
-    let segments: Vec<&str> = segments.collect();
-    if segments.len() > KEY_COLUMNS_MAX {
-        let detail =
-            format!("the path has {} key parts; at most {KEY_COLUMNS_MAX} are accepted", segments.len());
+    let given = path.bytes().filter(|byte| *byte == b'/').count();
+    if given > KEY_COLUMNS_MAX {
+        let detail = format!("the path has {given} key parts; at most {KEY_COLUMNS_MAX} are accepted");
         return Err(bad(detail, "escape a slash inside a key as %2F"));
     }
-    let parts = segments.into_iter().map(decode).collect::<Result<_, _>>()?;
+    let mut parts = Vec::with_capacity(given);
+    for segment in segments {
+        parts.push(decode(segment)?);
+    }
     Ok(ViewPath { view, parts })
 }
 
-fn decode(segment: &str) -> Result<String, Problem> {
+fn decode(segment: &str) -> Result<Cow<'_, str>, Problem> {
+    if !segment.as_bytes().contains(&b'%') {
+        check_length(segment.len())?;
+        return Ok(Cow::Borrowed(segment));
+    }
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let [first, after @ ..] = rest {
@@ -62,17 +69,21 @@ fn decode(segment: &str) -> Result<String, Problem> {
         bytes.push((high << 4 | low) as u8);
         rest = &after[2..];
     }
-    if bytes.len() > KeyType::TEXT_BYTES_MAX {
-        let detail =
-            format!("a key part has {} bytes; at most {} are accepted", bytes.len(), KeyType::TEXT_BYTES_MAX);
-        return Err(bad(detail, "use a shorter key"));
-    }
-    String::from_utf8(bytes).map_err(|_| {
+    check_length(bytes.len())?;
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| {
         bad(
             "a key part is not UTF-8 after its escapes are resolved".to_owned(),
             "encode text as UTF-8 before escaping it",
         )
     })
+}
+
+fn check_length(bytes: usize) -> Result<(), Problem> {
+    if bytes <= KeyType::TEXT_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("a key part has {bytes} bytes; at most {} are accepted", KeyType::TEXT_BYTES_MAX);
+    Err(bad(detail, "use a shorter key"))
 }
 
 fn bad(detail: String, mend: &str) -> Problem {
@@ -84,7 +95,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parts(path: &str) -> Vec<String> {
+    fn parts(path: &str) -> Vec<Cow<'_, str>> {
         split(path).unwrap().parts
     }
 
@@ -121,7 +132,8 @@ mod tests {
         fn every_key_can_be_written_as_a_path(parts in prop::collection::vec("\\PC{0,20}", 0..5)) {
             let escaped = |part: &String| part.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
             let path: String = parts.iter().map(|part| format!("/{}", escaped(part))).collect();
-            prop_assert_eq!(split(&format!("v{path}")).unwrap().parts, parts);
+            let path = format!("v{path}");
+            prop_assert_eq!(split(&path).unwrap().parts, parts);
         }
 
         #[test]

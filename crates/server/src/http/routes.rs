@@ -4,7 +4,9 @@
 //! refusal does not tell what exists.
 
 use super::answer::{Dress, json};
+use super::headers::vary;
 use super::problem::{Kind, Problem};
+use super::progress::Turn;
 use super::{Gate, audit, body, demand, explain, failure, path};
 use crate::ask::AskError;
 use crate::auth::{Action, Caller};
@@ -13,7 +15,8 @@ use crate::invalidate::TagName;
 use crate::metrics::{self, DoorFigures};
 use crate::service::{ServedView, Service};
 use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use ::http::request::Parts;
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
@@ -43,44 +46,55 @@ impl Door {
         let dress = Dress {
             sessions: settings.sessions(),
             is_authenticating: gate.is_authenticating(),
-            subject_header: settings.auth.as_ref().and_then(|auth| auth.subject_header.clone()),
+            vary: vary(settings.auth.as_ref().and_then(|auth| auth.subject_header.as_ref())),
         };
         Self { service, gate, dress, limits: settings.limits, figures }
     }
 
     /// Answers a request, whatever happens, within the time a request may take.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
-        let method = request.method().clone();
-        let uri = request.uri().clone();
-        let world = self.service.world();
-        let begun = world.now();
-        let limit = self.limits.request_timeout;
-        let work = AssertUnwindSafe(self.route(request)).catch_unwind();
-        let outcome = match world.within(begun.plus(limit), work).await {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_panic)) => {
-                tracing::error!(%method, "a request met a panic; this is a bug in Candor");
-                Err(failure::internal())
-            }
-            None => {
-                let limit = candor_core::duration::format(limit);
-                let detail = format!("the request took longer than {limit}");
-                Err(Problem::new(Kind::TimedOut, detail, "ask for less at once, or try again later"))
-            }
-        };
-        let response = outcome.unwrap_or_else(|problem| problem.response());
-        self.figures.answered(response.status());
-        let took = world.now().since(begun);
-        tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), ?took, "answered");
-        response
+    ///
+    /// The future is moved to where it is polled, for every request: it is to be small.
+    pub(crate) fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        turn: Turn,
+    ) -> impl Future<Output = Response<Bytes>> + Send {
+        let (head, body) = request.into_parts();
+        async move {
+            let work = AssertUnwindSafe(self.route(&head, body)).catch_unwind();
+            let outcome = match turn.within(work).await {
+                Some(Ok(outcome)) => outcome,
+                Some(Err(_panic)) => {
+                    tracing::error!(method = %head.method, "a request met a panic; this is a bug in Candor");
+                    Err(failure::internal())
+                }
+                None => {
+                    let limit = candor_core::duration::format(self.limits.request_timeout);
+                    let detail = format!("the request took longer than {limit}");
+                    let mend = "ask for less at once, or try again later";
+                    Err(Problem::new(Kind::TimedOut, detail, mend))
+                }
+            };
+            let response = outcome.unwrap_or_else(|problem| problem.response());
+            let status = response.status();
+            self.figures.answered(status);
+            tracing::debug!(
+                method = %head.method,
+                path = head.uri.path(),
+                status = status.as_u16(),
+                took = ?turn.took(),
+                "answered"
+            );
+            response
+        }
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
-        let uri = request.uri().clone();
-        let path = uri.path();
-        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
-        let is_post = *request.method() == Method::POST;
-        if path.starts_with("/v1/") && uri.query().is_some() {
+    /// What is not a read of one key is in a box, because every such read would carry its weight.
+    async fn route(&self, head: &Parts, body: Incoming) -> Result<Response<Bytes>, Problem> {
+        let path = head.uri.path();
+        let is_get = matches!(head.method, Method::GET | Method::HEAD);
+        let is_post = head.method == Method::POST;
+        if path.starts_with("/v1/") && head.uri.query().is_some() {
             // An option that is not read must not look as if it were.
             return Err(Problem::new(
                 Kind::BadRequest,
@@ -90,29 +104,25 @@ impl Door {
         }
         if let Some(rest) = path.strip_prefix(VIEWS) {
             return match () {
-                () if is_get => self.get(rest, &uri, request.headers()).await,
-                () if is_post && !rest.contains('/') => self.get_many(rest, &uri, request).await,
+                () if is_get => self.get(rest, head).await,
+                () if is_post && !rest.contains('/') => Box::pin(self.get_many(rest, head, body)).await,
                 () if rest.contains('/') => Err(not_allowed("GET, HEAD")),
                 () => Err(not_allowed("GET, HEAD, POST")),
             };
         }
         if let Some(rest) = path.strip_prefix(EXPLAIN) {
-            return if is_get {
-                self.explain(rest, &uri, request.headers())
-            } else {
-                Err(not_allowed("GET, HEAD"))
-            };
+            return if is_get { self.explain(rest, head) } else { Err(not_allowed("GET, HEAD")) };
         }
         match path {
-            "/v1/fence" if is_post => self.fence(&uri, request).await,
-            "/v1/invalidate" if is_post => self.invalidate(&uri, request).await,
-            "/v1/audit" if is_get => self.audit(&uri, request.headers()),
-            "/v1/audit" if is_post => self.campaign(&uri, request).await,
+            "/v1/fence" if is_post => Box::pin(self.fence(head, body)).await,
+            "/v1/invalidate" if is_post => Box::pin(self.invalidate(head, body)).await,
+            "/v1/audit" if is_get => self.audit(head),
+            "/v1/audit" if is_post => Box::pin(self.campaign(head, body)).await,
             "/v1/audit" => Err(not_allowed("GET, HEAD, POST")),
             "/v1/fence" | "/v1/invalidate" => Err(not_allowed("POST")),
             "/healthz" if is_get => Ok(json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}"))),
-            "/readyz" if is_get => Ok(self.ready(&uri, request.headers())),
-            "/metrics" if is_get => self.metrics(&uri, request.headers()),
+            "/readyz" if is_get => Ok(self.ready(head)),
+            "/metrics" if is_get => self.metrics(head),
             "/healthz" | "/readyz" | "/metrics" => Err(not_allowed("GET, HEAD")),
             _ => Err(Problem::new(
                 Kind::NotFound,
@@ -123,31 +133,25 @@ impl Door {
     }
 
     /// `GET /v1/views/{view}/{key…}`.
-    async fn get(&self, rest: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
-        let caller = self.gate.admit(uri, headers)?;
+    async fn get(&self, rest: &str, head: &Parts) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(&head.uri, &head.headers)?;
         let asked = path::split(rest)?;
         let view = self.readable(&caller, &asked.view)?;
         let key = view.key(&asked.parts, caller.subject())?;
         let contract = view.cache().view().contract();
-        let demand = demand::one(headers, contract, &self.dress.sessions)?;
+        let demand = demand::one(&head.headers, contract, &self.dress.sessions)?;
         match self.service.read(view, &key, demand.clone()).await {
-            Ok(answer) => Ok(self.dress.one(view, &demand, &answer, headers)),
+            Ok(answer) => Ok(self.dress.one(view, &demand, &answer, &head.headers)),
             Err(error) => Err(failure::of_read(view, self.service.source_of(view), &error)),
         }
     }
 
     /// `POST /v1/views/{view}`.
-    async fn get_many(
-        &self,
-        name: &str,
-        uri: &Uri,
-        request: Request<Incoming>,
-    ) -> Result<Response<Bytes>, Problem> {
+    async fn get_many(&self, name: &str, head: &Parts, body: Incoming) -> Result<Response<Bytes>, Problem> {
         const MEND: &str = "send {\"keys\":[[1],[2]]}, with \"consistency\" and \"session\" if you like";
-        let headers = request.headers().clone();
-        let caller = self.gate.admit(uri, &headers)?;
+        let caller = self.gate.admit(&head.uri, &head.headers)?;
         let view = self.readable(&caller, &path::split(name)?.view)?;
-        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let body = body::read(&head.headers, body, self.limits.body_bytes_max).await?;
         let asked: body::Many<'_> = body::parse(&body, MEND)?;
         if asked.keys.len() > body::KEYS_MAX {
             let detail =
@@ -156,7 +160,7 @@ impl Door {
         }
         let contract = view.cache().view().contract();
         let (level, token) = (asked.consistency.as_deref(), asked.session.as_deref());
-        let demand = demand::many(level, token, &headers, contract, &self.dress.sessions)?;
+        let demand = demand::many(level, token, &head.headers, contract, &self.dress.sessions)?;
         let keys = asked
             .keys
             .iter()
@@ -178,9 +182,9 @@ impl Door {
     }
 
     /// `POST /v1/fence`.
-    async fn fence(&self, uri: &Uri, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
-        self.gate.admit(uri, request.headers())?.may(Action::Fence)?;
-        let body = body::read(request, self.limits.body_bytes_max).await?;
+    async fn fence(&self, head: &Parts, body: Incoming) -> Result<Response<Bytes>, Problem> {
+        self.gate.admit(&head.uri, &head.headers)?.may(Action::Fence)?;
+        let body = body::read(&head.headers, body, self.limits.body_bytes_max).await?;
         let asked: body::Fence = body::parse(&body, "send {\"source\":\"…\"}")?;
         let source = self.service.source(&asked.source).ok_or_else(|| {
             let detail = format!("there is no source `{}`", asked.source);
@@ -194,12 +198,12 @@ impl Door {
     }
 
     /// `POST /v1/invalidate`.
-    async fn invalidate(&self, uri: &Uri, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+    async fn invalidate(&self, head: &Parts, body: Incoming) -> Result<Response<Bytes>, Problem> {
         const MEND: &str =
             "send {\"view\":\"…\",\"key\":[1]} or {\"tags\":[\"#tag\",\"table\",\"table:column=value\"]}";
-        let caller = self.gate.admit(uri, request.headers())?;
+        let caller = self.gate.admit(&head.uri, &head.headers)?;
         caller.may(Action::Invalidate)?;
-        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let body = body::read(&head.headers, body, self.limits.body_bytes_max).await?;
         let asked: body::Invalidate<'_> = body::parse(&body, MEND)?;
         let bad = |detail: String| Problem::new(Kind::BadRequest, detail, MEND);
         let concerned = match (&asked.view, &asked.key, &asked.tags) {
@@ -227,8 +231,8 @@ impl Door {
     }
 
     /// `GET /v1/explain/{view}/{key…}`.
-    fn explain(&self, rest: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
-        let caller = self.gate.admit(uri, headers)?;
+    fn explain(&self, rest: &str, head: &Parts) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(&head.uri, &head.headers)?;
         caller.may(Action::Explain)?;
         let asked = path::split(rest)?;
         let view = self.readable(&caller, &asked.view)?;
@@ -239,17 +243,17 @@ impl Door {
     }
 
     /// `GET /v1/audit`. Views that the caller may not read are not in it.
-    fn audit(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
-        let caller = self.gate.admit(uri, headers)?;
+    fn audit(&self, head: &Parts) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(&head.uri, &head.headers)?;
         caller.may(Action::Explain)?;
         Ok(json(StatusCode::OK, crate::audit::tell(&self.service, &caller).to_string().into()))
     }
 
     /// `POST /v1/audit`.
-    async fn campaign(&self, uri: &Uri, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
-        let caller = self.gate.admit(uri, request.headers())?;
+    async fn campaign(&self, head: &Parts, body: Incoming) -> Result<Response<Bytes>, Problem> {
+        let caller = self.gate.admit(&head.uri, &head.headers)?;
         caller.may(Action::Explain)?;
-        let body = body::read(request, self.limits.body_bytes_max).await?;
+        let body = body::read(&head.headers, body, self.limits.body_bytes_max).await?;
         let asked: body::Campaign = body::parse(&body, audit::MEND)?;
         match &asked.view {
             Some(view) => self.readable(&caller, view).map(drop)?,
@@ -261,11 +265,12 @@ impl Door {
     }
 
     /// `GET /readyz`. Whoever may read everything is told why not; the reasons name sources and files.
-    fn ready(&self, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
+    fn ready(&self, head: &Parts) -> Response<Bytes> {
         let reasons = self.service.unready();
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let mut told = serde_json::json!({ "ready": reasons.is_empty() });
-        let operates = self.gate.admit(uri, headers).is_ok_and(|caller| caller.may_read_all().is_ok());
+        let operates =
+            self.gate.admit(&head.uri, &head.headers).is_ok_and(|caller| caller.may_read_all().is_ok());
         if !reasons.is_empty() && operates {
             let reason = |reason: &crate::service::Unready| serde_json::json!({ "source": reason.source, "why": reason.why });
             told["reasons"] = reasons.iter().map(reason).collect();
@@ -274,9 +279,9 @@ impl Door {
     }
 
     /// `GET /metrics`.
-    fn metrics(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response<Bytes>, Problem> {
+    fn metrics(&self, head: &Parts) -> Result<Response<Bytes>, Problem> {
         // Every view and source is in it.
-        self.gate.admit(uri, headers)?.may_read_all()?;
+        self.gate.admit(&head.uri, &head.headers)?.may_read_all()?;
         let text = metrics::render(&self.service, &self.figures).map_err(|_| failure::internal())?;
         let mut response = json(StatusCode::OK, text.into());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT));

@@ -152,6 +152,71 @@ fn a_client_that_does_not_take_its_answer_does_not_keep_its_place() {
 }
 
 #[test]
+fn an_answer_that_is_taken_slowly_and_steadily_is_given_whole() {
+    const ANSWERS: usize = 40;
+    let world = strict();
+    let rows: String = (0..6000).map(|id| format!("({}, 2, {id}),", 1000 + id)).collect();
+    world.write(&format!("INSERT INTO orders VALUES {}", rows.trim_end_matches(',')));
+    let one = world.get("/v1/views/orders/2").body.len();
+    let mut stream = connect(world.address);
+    // More than the system keeps for anybody, so that the server waits for us again and again.
+    let asked = head(world.address, "GET", "/v1/views/orders/2", &[], "")
+        .replace("close", "keep-alive")
+        .repeat(ANSWERS);
+    stream.write_all(asked.as_bytes()).unwrap();
+    let begun = now();
+    let (mut taken, mut buffer) = (0, vec![0; 64 << 10]);
+    while taken < one * ANSWERS {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "closed after {taken} bytes of {ANSWERS} answers of {one}");
+        taken += read;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(2), "slower than any one limit: {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_connection_that_was_used_is_closed_when_nothing_more_comes() {
+    let world = strict();
+    let mut stream = connect(world.address);
+    let request = head(world.address, "GET", "/v1/views/user/1", &[], "").replace("close", "keep-alive");
+    for _ in 0..3 {
+        stream.write_all(request.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let begun = now();
+    let mut replies = Vec::new();
+    stream.read_to_end(&mut replies).unwrap();
+    assert_eq!(String::from_utf8_lossy(&replies).matches("HTTP/1.1 200").count(), 3);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_request_has_its_whole_time_however_long_its_connection_was_open() {
+    let world = World::with(
+        "[server]\nhttp = \"127.0.0.1:0\"\n[server.limits]\nheader_timeout = \"1500ms\"\nrequest_timeout = \"2s\"\n",
+    );
+    let mut stream = connect(world.address);
+    let request = |path: &str| head(world.address, "GET", path, &[], "").replace("close", "keep-alive");
+    for _ in 0..2 {
+        stream.write_all(request("/v1/views/user/1").as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    let begun = now();
+    stream.write_all(request("/v1/views/slow/2000000000").as_bytes()).unwrap();
+    let (mut replies, mut buffer) = (String::new(), [0; 4096]);
+    while !replies.contains("HTTP/1.1 504") {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "closed after {:?}: {replies}", begun.elapsed());
+        replies.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    let took = begun.elapsed();
+    assert_eq!(replies.matches("HTTP/1.1 200").count(), 2);
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
 fn stopping_lets_a_request_in_progress_finish() {
     let mut world = World::new();
     let address = world.address;
