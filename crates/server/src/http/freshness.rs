@@ -23,7 +23,7 @@
 //! `private` is added where an answer belongs to a caller: a private view, an authorised request, a session token.
 //! `must-revalidate` forbids what the standard otherwise allows, to serve past the end when we cannot be reached.
 //!
-//! `max-age` alone keeps the promise, whether or not a cache subtracts our [`Age`](super::headers::age), which not
+//! `max-age` alone keeps the promise, whether or not a cache subtracts our [`Age`](super::headers::age_secs), which not
 //! every one does (nginx does not). One that does subtracts it once more and keeps the answer a little shorter; with a
 //! followed log the bound is milliseconds and `Age` zero. Caches tell answers of different levels apart by
 //! [`Vary`](super::headers::vary).
