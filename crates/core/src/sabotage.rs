@@ -115,6 +115,8 @@ pub enum Sabotage {
     StandbyTimeline,
     /// Whatever mark a standby shows, it is the primary's.
     StandbyMark,
+    /// Whatever schema a standby shows, it is the primary's.
+    StandbySchema,
     /// A publication under change by somebody nobody sees is what it looks like.
     PublicationPending,
     /// Whatever server answers a fence, it is the one whose log is followed.
@@ -184,7 +186,7 @@ impl Sabotage {
     ];
 
     /// Those that no model contains, because they stand in code that talks to servers. Tests against real ones miss them.
-    pub const AT_SERVERS: [(&'static str, Self); 45] = [
+    pub const AT_SERVERS: [(&'static str, Self); 46] = [
         ("slot acknowledged too early", Self::SlotTooEarly),
         ("key change old value", Self::KeyChangeNewOnly),
         ("subject in key", Self::SubjectFromRequest),
@@ -211,6 +213,7 @@ impl Sabotage {
         ("look after a standby", Self::StandbyAhead),
         ("timeline of a standby", Self::StandbyTimeline),
         ("mark of the primary", Self::StandbyMark),
+        ("schema of a standby", Self::StandbySchema),
         ("publication under change", Self::PublicationPending),
         ("server of a fence", Self::FenceOfAnyServer),
         ("server of the stream", Self::StreamOfAnyServer),

@@ -68,7 +68,7 @@ pub(crate) async fn fill(
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
 ) -> Result<RawFill, SourceError> {
-    fill_with(pool, plan, keys, false).await
+    fill_with(pool, plan, keys, None).await
 }
 
 /// The same from a standby, which is also asked whose history it shares.
@@ -77,14 +77,14 @@ pub(crate) async fn fill_of_standby(
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
 ) -> Result<RawFill, SourceError> {
-    fill_with(pool, plan, keys, true).await
+    fill_with(pool, plan, keys, Some(seen::history_sql(&pool.options().publication))).await
 }
 
 async fn fill_with(
     pool: &Pool,
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
-    asks_history: bool,
+    history_sql: Option<String>,
 ) -> Result<RawFill, SourceError> {
     let query = &plan.compiled.query;
     let doing = format!("a fill of view `{}`", query.name);
@@ -101,7 +101,7 @@ async fn fill_with(
     let mut held = pool.acquire().await?;
     let (mut may_reconnect, mut may_prepare, mut may_ask_again) = (true, true, true);
     loop {
-        let asking = Asking { plan, keys, doing: &doing, asks_history };
+        let asking = Asking { plan, keys, doing: &doing, history_sql: history_sql.as_deref() };
         let error = match attempt(pool, &mut held, &asking).await {
             Ok(attempt) => {
                 held.in_recovery = attempt.told.in_recovery;
@@ -183,7 +183,8 @@ struct Asking<'a> {
     keys: &'a [Box<[KeyValue]>],
     /// For messages.
     doing: &'a str,
-    asks_history: bool,
+    /// The question for the history, if it is wanted.
+    history_sql: Option<&'a str>,
 }
 
 /// What an attempt brought.
@@ -216,22 +217,22 @@ async fn attempt(pool: &Pool, held: &mut Held, asking: &Asking<'_>) -> Result<At
     held.settled();
     let Sides { before, asked, after } = outcome.map_err(Failed::Statement)?;
     let (told, answers) = asked.map_err(Failed::Otherwise)?;
-    let replayed = before.as_ref().and_then(|row| row.get(0)?.parse().ok());
-    Ok(Attempt { told, replayed, history: after.as_ref().map(History::of_row), answers })
+    let replayed = before.first().and_then(|row| row.get(0)?.parse().ok());
+    Ok(Attempt { told, replayed, history: History::of_rows(&after), answers })
 }
 
 type Answered = Result<Sides, tokio_postgres::Error>;
 
 /// The statement's answer, and what was asked before it and after it.
 struct Sides {
-    before: Option<SimpleQueryRow>,
+    before: Vec<SimpleQueryRow>,
     asked: Result<(Told, Vec<Filled>), SourceError>,
-    after: Option<SimpleQueryRow>,
+    after: Vec<SimpleQueryRow>,
 }
 
 /// Sends everything at once and reads everything. The outer error is for answers not read to their end.
 async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) -> Result<Answered, Failed> {
-    let Asking { plan, keys, doing, asks_history } = *asking;
+    let Asking { plan, keys, doing, history_sql } = *asking;
     let statement = plan.statement(keys);
     let values = plan.values(keys);
     let is_pooled = held.route == Route::Pooler;
@@ -261,7 +262,7 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
     // The three are polled, and so sent, in this order.
     let (before, asked, after) =
         try_join3(async { Ok(simple(client, before.as_deref()).await) }, asked, async {
-            Ok(simple(client, after(is_pooled, asks_history).as_deref()).await)
+            Ok(simple(client, after(is_pooled, history_sql).as_deref()).await)
         })
         .await?;
     // The first error is the cause; what follows it failed because of it.
@@ -287,7 +288,9 @@ async fn read(
 
 /// What goes before the statement: behind a pooler its transaction, on a standby the question how far it is.
 fn before(is_pooled: bool, in_recovery: bool, statement_timeout: Duration) -> Option<String> {
-    let begin = || format!("BEGIN READ ONLY; {}", local_settings(statement_timeout));
+    // Each statement has a snapshot of its own, whatever the role's default: what is asked before must not fix it.
+    let begin =
+        || format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {}", local_settings(statement_timeout));
     match (is_pooled, in_recovery) {
         (false, false) => None,
         (false, true) => Some(seen::REPLAYED_SQL.into()),
@@ -297,23 +300,24 @@ fn before(is_pooled: bool, in_recovery: bool, statement_timeout: Duration) -> Op
 }
 
 /// What comes after it, in the same session: the history of a standby, the end of a pooler's transaction.
-fn after(is_pooled: bool, asks_history: bool) -> Option<String> {
-    match (is_pooled, asks_history) {
-        (false, false) => None,
-        (false, true) => Some(seen::HISTORY_SQL.into()),
-        (true, false) => Some("COMMIT".into()),
-        (true, true) => Some(format!("{}; COMMIT", seen::HISTORY_SQL)),
+fn after(is_pooled: bool, history_sql: Option<&str>) -> Option<String> {
+    match (is_pooled, history_sql) {
+        (false, None) => None,
+        (false, Some(history)) => Some(history.into()),
+        (true, None) => Some("COMMIT".into()),
+        (true, Some(history)) => Some(format!("{history}; COMMIT")),
     }
 }
 
-/// Runs statements without parameters and gives the row that they answer, if any.
-async fn simple(client: &Client, sql: Option<&str>) -> Result<Option<SimpleQueryRow>, tokio_postgres::Error> {
-    let Some(sql) = sql else { return Ok(None) };
+/// Runs statements without parameters and gives the rows that they answer.
+async fn simple(client: &Client, sql: Option<&str>) -> Result<Vec<SimpleQueryRow>, tokio_postgres::Error> {
+    let Some(sql) = sql else { return Ok(Vec::new()) };
     let messages = client.simple_query(sql).await?;
-    Ok(messages.into_iter().find_map(|message| match message {
+    let rows = messages.into_iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
-    }))
+    });
+    Ok(rows.collect())
 }
 
 /// Whether the connection, not the statement, is at fault.

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use mark::mark_of;
+pub(crate) use mark::{leave_mark, mark_of};
 
 /// Fences and followers that may wait for the task. It answers in microseconds unless it is connecting, and then all are
 /// refused alike.
@@ -83,6 +83,8 @@ pub(crate) enum State {
 pub(crate) struct Log {
     /// For fences and for looking around; apart from the fills' connections, so that no herd of fills delays a proof.
     pool: Pool,
+    /// For what fills from a standby ask of the primary, so that they delay no proof either.
+    pub(crate) looks: Pool,
     questions: fence::Questions,
     asks: mpsc::Sender<Ask>,
     state: watch::Receiver<State>,
@@ -116,7 +118,8 @@ impl Log {
         )]
         tokio::spawn(task.run());
         Arc::new(Self {
-            pool: Pool::new(looking),
+            pool: Pool::new(looking.clone()),
+            looks: Pool::new(looking),
             questions: fence::Questions::of(&options.publication),
             asks,
             state: watched,
@@ -143,7 +146,7 @@ impl Log {
 }
 
 /// The fingerprint of the publication; empty where there is none.
-fn covered(publication: &str) -> String {
+pub(crate) fn covered(publication: &str) -> String {
     format!("coalesce({}, '')::text", coverage_sql(&literal(publication)))
 }
 

@@ -15,21 +15,23 @@
 //! the mark ([`crate::log::mark_of`]) that was left in the primary's log when the following of it began, and still receives
 //! that timeline: whoever is promoted, and whoever follows it, goes on with another. The decision: `docs/decisions/0021`.
 //!
+//! A change of the schema has no rows, and the log does not tell when it becomes visible. So the fingerprint that the plan
+//! rests on is asked of the standby, too.
+//!
 //! Whatever cannot be shown sends the fill to the primary. Waits have a deadline, and after a failure the standby is left
 //! alone for a while.
 
 use crate::fill::{self, History, RawFill};
-use crate::identity::Identity;
-use crate::log::{Log, mark_of};
+use crate::log::{Log, Standing, leave_mark, mark_of};
 use crate::lsn::Lsn;
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
 use crate::view::View;
 use candor_core::KeyValue;
-use candor_core::port::{Fill, SourceError};
+use candor_core::port::{Fault, Fill, SourceError};
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
-use candor_core::{Epoch, Position, Snapshot, Stamp};
+use candor_core::{Position, Snapshot, Stamp};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +44,8 @@ use tokio_postgres::SimpleQueryMessage;
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long a standby that did not answer is left alone.
 const REST: Duration = Duration::from_secs(1);
+/// How often a reason that lasts is logged.
+const LOGGED: Duration = Duration::from_secs(60);
 /// Between two questions to a server that is not there yet; doubled each time.
 const PAUSE: Duration = Duration::from_micros(500);
 /// And no longer than this.
@@ -50,9 +54,34 @@ const PAUSE_MAX: Duration = Duration::from_millis(16);
 /// A standby that may answer fills.
 pub(crate) struct Standby {
     pool: Pool,
-    rests_until: Mutex<Option<Instant>>,
+    rest: Mutex<Rest>,
     answered: AtomicU64,
     refused: AtomicU64,
+}
+
+/// Until when, and why, a standby is left alone.
+#[derive(Debug, Default)]
+struct Rest {
+    until: Option<Instant>,
+    /// The reason that was logged last, and when.
+    logged: Option<(Instant, String)>,
+}
+
+/// Why a standby did not answer.
+struct Refused {
+    error: SourceError,
+    /// Whether it is of no use for other fills either.
+    rests: bool,
+    /// Whether the mark may be missing.
+    wants_mark: bool,
+}
+
+impl From<SourceError> for Refused {
+    fn from(error: SourceError) -> Self {
+        // What a view or a key asks for says nothing of the standby.
+        let rests = error.fault != Fault::Contract;
+        Self { error, rests, wants_mark: false }
+    }
 }
 
 /// What a standby did.
@@ -68,8 +97,8 @@ impl Standby {
     /// The standby that these options name, if they name one. Connects to nothing yet.
     pub(crate) fn of(options: &PostgresOptions) -> Option<Self> {
         let pool = Pool::new(options.at_standby()?);
-        let (rests_until, answered, refused) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
-        Some(Self { pool, rests_until, answered, refused })
+        let (rest, answered, refused) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        Some(Self { pool, rest, answered, refused })
     }
 
     /// Its connections.
@@ -83,53 +112,67 @@ impl Standby {
         StandbyFigures { answered: of(&self.answered), refused: of(&self.refused) }
     }
 
-    /// The answers, if the standby has them and they can be proven. The reason why not is logged once per rest.
-    pub(crate) async fn fill(&self, log: &Arc<Log>, view: &View, keys: &[Box<[KeyValue]>]) -> Option<Fill> {
-        if self.rests_until.lock().is_some_and(|until| Instant::now() < until) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        match self.prove(log, view, keys).await {
-            Ok(fill) => {
+    /// The answers, if the standby has them and they can be proven. Takes no more than half of the time that a fill has, so
+    /// that the primary can still be asked.
+    pub(crate) async fn fill(&self, log: &Log, view: &View, keys: &[Box<[KeyValue]>]) -> Option<Fill> {
+        let is_resting = self.rest.lock().until.is_some_and(|until| Instant::now() < until);
+        let proven = if is_resting { None } else { Some(self.prove_in_time(log, view, keys).await) };
+        let refused = match proven {
+            Some(Ok(fill)) => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
-                *self.rests_until.lock() = None;
-                Some(fill)
+                self.rest.lock().until = None;
+                return Some(fill);
             }
-            Err(error) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                let was_well = self.rests_until.lock().replace(Instant::now() + REST).is_none();
-                if was_well {
-                    tracing::warn!(%error, "the standby does not answer for the primary; fills go to the primary");
-                }
-                None
+            Some(Err(refused)) => Some(refused),
+            None => None,
+        };
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(Refused { error, rests, wants_mark }) = refused {
+            if rests {
+                self.rests(error);
             }
+            if wants_mark && let Ok(standing) = log.standing() {
+                // Setup may have made its place since the log was begun. Failing, it is tried again after the next rest.
+                let _ = leave_mark(&log.looks, &standing.identity).await;
+            }
+        }
+        None
+    }
+
+    /// Leaves the standby alone for a while. A reason that lasts is logged now and then.
+    fn rests(&self, error: SourceError) {
+        let now = Instant::now();
+        let mut rest = self.rest.lock();
+        rest.until = Some(now + REST);
+        let is_known = |(at, why): &(Instant, String)| *why == error.message && now < *at + LOGGED;
+        if !rest.logged.as_ref().is_some_and(is_known) {
+            tracing::warn!(%error, "the standby does not answer for the primary; fills go to the primary");
+            rest.logged = Some((now, error.message));
         }
     }
 
+    async fn prove_in_time(&self, log: &Log, view: &View, keys: &[Box<[KeyValue]>]) -> Result<Fill, Refused> {
+        let limit = self.pool.options().statement_timeout / 2;
+        let late =
+            |_| SourceError::slow(format!("the standby did not answer within {} ms", limit.as_millis()));
+        tokio::time::timeout(limit, self.prove(log, view, keys)).await.map_err(late)?
+    }
+
     /// The three steps.
-    async fn prove(
-        &self,
-        log: &Arc<Log>,
-        view: &View,
-        keys: &[Box<[KeyValue]>],
-    ) -> Result<Fill, SourceError> {
+    async fn prove(&self, log: &Log, view: &View, keys: &[Box<[KeyValue]>]) -> Result<Fill, Refused> {
         // Before anything is asked: what the primary's look may not see must not be forgotten meanwhile. And before the plan
         // is looked at: what is certain later was planned for the same schema.
         let under_way = log.visibility.begin();
         let plan = view.plan().filter(|plan| plan.compiled.is_logged);
         let plan = plan.ok_or_else(|| SourceError::contract("the view is not proven by the log"))?;
-        let fence = log.fence_visible().await?;
-        let identity = log.standing()?.identity;
-        if identity.log() != fence.epoch.log {
-            return Err(SourceError::down("the log is followed anew"));
-        }
+        let (standing, fence) = log.fence_visible_by(&log.looks).await?;
         let fence_at = Lsn(fence.at);
         #[cfg(candor_sabotage)]
         let fence_at = if is(Sabotage::StandbyBehind) { Lsn(0) } else { fence_at };
         self.wait_for(fence_at).await?;
         let raw = fill::fill_of_standby(&self.pool, &plan, keys).await?;
         let certain = raw.seen.certain.filter(|certain| *certain >= fence_at).ok_or_else(behind)?;
-        self.check_history(&raw, &identity)?;
+        let upper = self.check_history(&raw, &standing)?.max(raw.seen.upper);
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSE;
         loop {
@@ -137,14 +180,14 @@ impl Standby {
             if is(Sabotage::StandbyAhead) {
                 break;
             }
-            let visible = log.is_visible_up_to(&under_way, fence.epoch.log, raw.seen.upper.0);
+            let visible = log.is_visible_up_to(&under_way, fence.epoch.log, upper.0);
             if tokio::time::timeout_at(deadline, visible).await.map_err(|_| ahead())?? {
                 break;
             }
             pause = wait(pause, deadline).await.ok_or_else(ahead)?;
         }
         let snapshot = Snapshot {
-            upper: Position { epoch: Epoch { log: identity.log(), era: 0 }, at: raw.seen.upper.0 },
+            upper: Position { epoch: fence.epoch, at: upper.0 },
             certain: certain.0,
             xmin: raw.seen.snapshot.xmin,
             xmax: raw.seen.snapshot.xmax,
@@ -179,58 +222,82 @@ impl Standby {
         }))
     }
 
-    /// Whether the server that answered follows the primary whose log is followed.
-    fn check_history(&self, raw: &RawFill, primary: &Identity) -> Result<(), SourceError> {
-        let contract = |message: String| Err(SourceError::contract(message));
+    /// Whether the server that answered follows the primary whose log is followed, and shows the schema that the plan was
+    /// made for. Gives the position above which nothing that was shown is logged.
+    fn check_history(&self, raw: &RawFill, standing: &Standing) -> Result<Lsn, Refused> {
+        let primary = &standing.identity;
+        let refused = |message: String, wants_mark: bool| {
+            Err(Refused { error: SourceError::contract(message), rests: true, wants_mark })
+        };
+        let contract = |message: &str| refused(message.to_owned(), false);
         let role = &self.pool.options().connect.user;
         if !raw.seen.in_recovery {
-            return contract("the server named as the standby is not one, or not any more".into());
+            return contract("the server named as the standby is not one, or not any more");
         }
         if raw.seen.identity.system != primary.system {
-            return contract("the server named as the standby is a standby of another server".into());
+            return contract("the server named as the standby is a standby of another server");
         }
-        let Some(History { mark, timeline }) = raw.history else {
-            return contract("the view's keys can only be asked for one by one".into());
+        let Some(History { mark, timeline, coverage, upper }) = &raw.history else {
+            return Err(SourceError::contract("the view's keys can only be asked for one by one").into());
         };
         #[cfg(candor_sabotage)]
-        let mark = if is(Sabotage::StandbyMark) { Some(mark_of(primary)) } else { mark };
+        let mark = if is(Sabotage::StandbyMark) { &Some(mark_of(primary)) } else { mark };
         #[cfg(candor_sabotage)]
-        let timeline = if is(Sabotage::StandbyTimeline) { Some(primary.timeline) } else { timeline };
+        let timeline = if is(Sabotage::StandbyTimeline) { &Some(primary.timeline) } else { timeline };
         match mark {
-            Some(mark) if mark == mark_of(primary) => {}
+            Some(mark) if *mark == mark_of(primary) => {}
             Some(_) => {
-                let message =
-                    "the standby shows the mark of another primary: it follows another one, or is far behind";
-                return contract(message.into());
+                let message = "the standby shows another mark than the primary's: the primary's is on its way, or could not \
+                     be left, or the standby follows another primary";
+                return refused(message.to_owned(), true);
             }
             None => {
-                return contract(format!(
+                let message = format!(
                     "the standby shows no mark of the primary: run `candor setup`, and on the primary \
                      `GRANT USAGE ON SCHEMA candor TO {role}; GRANT SELECT, UPDATE ON SEQUENCE candor.mark TO {role}`"
-                ));
+                );
+                return refused(message, true);
             }
         }
         match timeline {
-            Some(timeline) if timeline == primary.timeline => Ok(()),
-            Some(timeline) => contract(format!(
-                "the standby receives timeline {timeline}, the primary writes {}: it follows another primary",
-                primary.timeline
-            )),
-            None => contract(format!(
-                "the standby does not tell which timeline it receives: it receives nothing, or its role may not read \
-                 that; on the primary `GRANT pg_read_all_stats TO {role}`"
-            )),
+            Some(timeline) if *timeline == primary.timeline => {}
+            Some(timeline) => {
+                return contract(&format!(
+                    "the standby receives timeline {timeline}, the primary writes {}: it follows another primary",
+                    primary.timeline
+                ));
+            }
+            None => {
+                return contract(&format!(
+                    "the standby does not tell which timeline it receives: it receives nothing, or its role may not read \
+                     that; on the primary `GRANT pg_read_all_stats TO {role}`"
+                ));
+            }
+        }
+        // A change of the schema has no rows, so the log does not tell when it becomes visible.
+        let is_of_plan = *coverage == standing.coverage;
+        #[cfg(candor_sabotage)]
+        let is_of_plan = is_of_plan || is(Sabotage::StandbySchema);
+        match is_of_plan {
+            true => Ok(*upper),
+            false => {
+                contract("the standby shows a schema that the primary does not show yet, or not any more")
+            }
         }
     }
 }
 
 fn behind() -> SourceError {
-    SourceError::slow(format!("the standby is more than {} ms behind the primary", PATIENCE.as_millis()))
+    SourceError::slow(format!(
+        "the standby did not show within {} ms what is visible at the primary; it lags, or is busy",
+        PATIENCE.as_millis()
+    ))
 }
 
 fn ahead() -> SourceError {
     SourceError::slow(format!(
-        "the standby shows what was not visible at the primary within {} ms: a commit waits for a synchronous standby",
+        "the standby shows what was not visible at the primary within {} ms: a commit waits for a synchronous standby, or a \
+         transaction is open that began to write before the log was followed",
         PATIENCE.as_millis()
     ))
 }

@@ -21,6 +21,8 @@
 //! * A table that the publication holds without naming it (FOR ALL TABLES, a schema, the partitions of a root) may be made
 //!   UNLOGGED, or be detached, and back, whatever another publication names, for that may let it go meanwhile; of these the table's row counts, and so TRUNCATE, VACUUM FULL, CLUSTER and GRANT of
 //!   such a table end what is kept.
+//! * A partition that is detached CONCURRENTLY leaves in two steps, and after the first its rows are gone for whoever reads the
+//!   root, although it still hangs there: of what hangs on what, who wrote it last counts too.
 //! * TRUNCATE of a partition is not logged for a publication that tells of its root, whichever others name the partition. So of
 //!   partitions the table's row always counts.
 
@@ -36,7 +38,8 @@ pub(crate) fn coverage_sql(publication: &str) -> String {
             WHERE d.refclassid = 'pg_catalog.pg_publication'::pg_catalog.regclass AND d.refobjid = p.oid), \
            (SELECT sum(pg_catalog.hashint8extended(n.oid::int8, n.xmin::text::int8)) FROM pg_catalog.pg_namespace n \
             WHERE n.nspname !~ '^pg_(toast_)?temp_'), \
-           (SELECT sum(pg_catalog.hashint8extended(i.inhrelid::int8, i.inhparent::int8)) FROM pg_catalog.pg_inherits i), \
+           (SELECT sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('/', i.inhrelid, i.inhparent, i.xmin), 0)) \
+            FROM pg_catalog.pg_inherits i), \
            (SELECT sum(pg_catalog.hashint8extended(r.oid::int8, r.xmin::text::int8)) FROM pg_catalog.pg_rewrite r \
               JOIN pg_catalog.pg_class v ON v.oid = r.ev_class \
             WHERE r.oid >= 16384 AND v.relkind = 'v' AND v.relpersistence <> 't'), \
@@ -81,6 +84,7 @@ fn sabotaged(sql: &str) -> String {
         ("c.xmin::text END", "NULL END"),
         ("SELECT y.xmin FROM", "SELECT 0 FROM"),
         ("a.xmin::text::int8", "0"),
+        ("i.inhparent, i.xmin", "i.inhparent"),
     ];
     let through = [
         ("r.xmin::text::int8)) FROM pg_catalog.pg_rewrite", "0)) FROM pg_catalog.pg_rewrite"),
@@ -114,6 +118,7 @@ pub(crate) fn pending_sql(publication: &str) -> String {
              FROM pg_catalog.pg_current_snapshot() c) s, pg_catalog.pg_publication p, LATERAL ( \
              SELECT p.xmax \
              UNION ALL SELECT r.xmax FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid \
+             UNION ALL SELECT i.xmax FROM pg_catalog.pg_inherits i \
              UNION ALL SELECT d.xmax FROM pg_catalog.pg_depend d \
                WHERE d.refclassid = 'pg_catalog.pg_publication'::pg_catalog.regclass AND d.refobjid = p.oid) x \
            WHERE p.pubname = {publication} AND x.xmax <> '0'::xid) o)"

@@ -50,8 +50,8 @@ impl<'a> Reading<'a> {
         // a pooler nobody can say that it is the same.
         let replayed: Option<Lsn> = match (held.in_recovery, route) {
             (true, Route::Direct) => {
-                let row = super::simple(&held.client, Some(seen::REPLAYED_SQL)).await.map_err(failed)?;
-                row.as_ref().and_then(|row| row.get(0)?.parse().ok())
+                let rows = super::simple(&held.client, Some(seen::REPLAYED_SQL)).await.map_err(failed)?;
+                rows.first().and_then(|row| row.get(0)?.parse().ok())
             }
             _ => None,
         };

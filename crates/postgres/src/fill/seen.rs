@@ -45,28 +45,43 @@ pub(super) fn sql() -> [String; COLUMNS] {
 /// Asked before a standby's snapshot is taken.
 pub(crate) const REPLAYED_SQL: &str = "SELECT pg_last_wal_replay_lsn()::text";
 
-/// Asked after a standby's answer, in the same session: the mark that a primary left in its log, and the timeline that
-/// arrives from there. Roles that may not read statistics are not told of the timeline.
-pub(super) const HISTORY_SQL: &str = "SELECT pg_sequence_last_value(to_regclass('candor.mark'))::text, \
-     (SELECT received_tli FROM pg_stat_wal_receiver)::text";
+/// Asked after a standby's answer, in the same session: the mark that a primary left in its log, the timeline that arrives
+/// from there, the fingerprint of the publication; and then, since a standby shows a commit a moment before it says so, how
+/// far it is. By then a standby that receives has replayed whatever it found on its own disk. Roles that may not read
+/// statistics are not told of the timeline.
+pub(super) fn history_sql(publication: &str) -> String {
+    format!(
+        "SELECT pg_sequence_last_value(to_regclass('candor.mark'))::text, \
+         (SELECT received_tli FROM pg_stat_wal_receiver)::text, {}; \
+         SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text",
+        crate::log::covered(publication)
+    )
+}
 
 /// Whose history a standby shares, as far as it can tell.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct History {
     /// The mark it shows; `None` where there is none.
     pub(crate) mark: Option<i64>,
     /// The timeline it receives; `None` if it receives nothing, or the role may not know.
     pub(crate) timeline: Option<u32>,
+    /// The fingerprint of the publication, as the standby shows it.
+    pub(crate) coverage: String,
+    /// Nothing that was shown is logged above.
+    pub(crate) upper: Lsn,
 }
 
 impl History {
-    /// Reads what [`HISTORY_SQL`] answers.
-    pub(super) fn of_row(row: &SimpleQueryRow) -> Self {
-        let text = |at: usize| row.get(at);
-        Self {
+    /// Reads what [`history_sql`] answers.
+    pub(super) fn of_rows(rows: &[SimpleQueryRow]) -> Option<Self> {
+        let [history, place, ..] = rows else { return None };
+        let text = |at: usize| history.get(at);
+        Some(Self {
             mark: text(0).and_then(|text| text.parse().ok()),
             timeline: text(1).and_then(|text| text.parse().ok()),
-        }
+            coverage: text(2)?.to_owned(),
+            upper: place.get(0)?.parse().ok()?,
+        })
     }
 }
 

@@ -20,7 +20,7 @@
 use super::{Ask, Log, Standing, covered, is_pending, pending};
 use crate::fill::Visible;
 use crate::identity::started_sql;
-use crate::pool::{Held, Route};
+use crate::pool::{Held, Pool, Route};
 use crate::visibility::{Era, UnderWay};
 use candor_core::port::SourceError;
 #[cfg(candor_sabotage)]
@@ -111,13 +111,18 @@ impl Questions {
 impl Log {
     /// The server's position now. See [`candor_core::port::Log::fence`].
     pub(crate) async fn fence(&self) -> Result<Position, SourceError> {
-        let (standing, told) = self.asked().await?;
+        let (standing, told) = self.asked(&self.pool).await?;
         Ok(self.reach(&standing, told.at))
     }
 
     /// A position at or above everything visible now. See [`candor_core::port::Log::fence_visible`].
     pub(crate) async fn fence_visible(&self) -> Result<Position, SourceError> {
-        let (standing, told) = self.asked().await?;
+        Ok(self.fence_visible_by(&self.pool).await?.1)
+    }
+
+    /// The same by connections of one's own, and the stream it belongs to.
+    pub(crate) async fn fence_visible_by(&self, pool: &Pool) -> Result<(Standing, Position), SourceError> {
+        let (standing, told) = self.asked(pool).await?;
         let era = Era { log: standing.identity.log(), started_micros: told.started };
         let at = match Visible::parse(&told.snapshot) {
             Ok(snapshot) => {
@@ -128,7 +133,8 @@ impl Log {
         };
         #[cfg(candor_sabotage)]
         let at = if is(Sabotage::VisibleIsInsert) { told.at } else { at };
-        Ok(self.reach(&standing, at))
+        let position = self.reach(&standing, at);
+        Ok((standing, position))
     }
 
     /// Whether everything that was logged up to a position is visible at the server now. Waits until the log was told so
@@ -139,7 +145,7 @@ impl Log {
         log: LogId,
         at: u64,
     ) -> Result<bool, SourceError> {
-        let (standing, told) = self.asked().await?;
+        let (standing, told) = self.asked(&self.looks).await?;
         let epoch = standing.epoch();
         if epoch.log != log {
             return Err(SourceError::down("the log is followed anew"));
@@ -150,7 +156,9 @@ impl Log {
         let Visible { xmin, xmax, in_progress } = seen;
         let upper = Position { epoch, at: told.at };
         let snapshot = Snapshot { upper, certain: 0, xmin, xmax, in_progress };
-        Ok(under_way.certain(log, &snapshot).is_some_and(|certain| certain >= at))
+        let certain = under_way.certain(log, &snapshot);
+        let certain = certain.ok_or_else(|| SourceError::down("the log is followed anew"))?;
+        Ok(certain >= at)
     }
 
     /// Sees to it that the log is told up to there soon.
@@ -164,9 +172,9 @@ impl Log {
     }
 
     /// What the server says of now, if the log still tells what its stream was begun with.
-    async fn asked(&self) -> Result<(Standing, Told), SourceError> {
+    async fn asked(&self, pool: &Pool) -> Result<(Standing, Told), SourceError> {
         let standing = self.standing()?;
-        let mut held = self.pool.acquire().await?;
+        let mut held = pool.acquire().await?;
         held.busy();
         let mut told = None;
         if self.questions.is_glance_worth_it() {
@@ -187,6 +195,8 @@ impl Log {
             return Err(SourceError::down("the server was restarted; its log is followed anew"));
         }
         if told.is_pending {
+            // The stream may be silent about a table already, and it moves on: whoever compares positions with it must learn.
+            let _ = self.asks.try_send(Ask::Stale(standing));
             return Err(is_pending());
         }
         if let Some(coverage) = &told.coverage {

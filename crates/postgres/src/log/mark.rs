@@ -8,34 +8,38 @@
 use super::task::Task;
 use crate::fault;
 use crate::identity::Identity;
+use crate::pool::Pool;
+use candor_core::port::SourceError;
 
 /// The mark of a primary. Always positive, as a sequence wants it.
 pub(crate) fn mark_of(identity: &Identity) -> i64 {
     (identity.log().0 >> 2).cast_signed() + 1
 }
 
+/// Leaves the mark of a primary in its log. Without it fills go to the primary, which is slower and no less true.
+pub(crate) async fn leave_mark(pool: &Pool, identity: &Identity) -> Result<(), SourceError> {
+    let mark = mark_of(identity);
+    // Durable here is enough: a synchronous standby that is away must not keep us from following.
+    let sql = format!(
+        "BEGIN READ WRITE; SET LOCAL synchronous_commit = local; SELECT setval('candor.mark', {mark}) \
+         WHERE pg_sequence_last_value('candor.mark'::regclass) IS DISTINCT FROM {mark}; COMMIT"
+    );
+    let mut held = pool.acquire().await?;
+    held.busy();
+    let doing = |error| fault::of("leaving a mark for the standby", &error);
+    held.client.batch_execute(&sql).await.map_err(doing)?;
+    held.settled();
+    Ok(())
+}
+
 impl Task {
     /// Leaves the mark, if there is a standby to know by it. Called before anything is proven of the log, so every fence
-    /// lies above the mark. Without it fills go to the primary, which is slower and no less true.
+    /// lies above the mark. Where that fails, fills try again.
     pub(super) async fn leave_mark(&self, identity: &Identity) {
         if self.options.standby.is_none() {
             return;
         }
-        let mark = mark_of(identity);
-        // Durable here is enough: a synchronous standby that is away must not keep us from following.
-        let sql = format!(
-            "BEGIN READ WRITE; SET LOCAL synchronous_commit = local; SELECT setval('candor.mark', {mark}) \
-             WHERE pg_sequence_last_value('candor.mark'::regclass) IS DISTINCT FROM {mark}; COMMIT"
-        );
-        let left = async {
-            let mut held = self.pool.acquire().await?;
-            held.busy();
-            let doing = |error| fault::of("leaving a mark for the standby", &error);
-            held.client.batch_execute(&sql).await.map_err(doing)?;
-            held.settled();
-            Ok::<(), candor_core::port::SourceError>(())
-        };
-        if let Err(error) = left.await {
+        if let Err(error) = leave_mark(&self.pool, identity).await {
             let role = &self.options.connect.user;
             tracing::warn!(
                 %error,

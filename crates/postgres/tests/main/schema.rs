@@ -4,6 +4,7 @@ use super::world::{World, options, view};
 use candor::Level;
 use candor_core::{Rows, ViewQuery};
 use candor_testbed::Cluster;
+use std::sync::Arc;
 
 const SCHEMA: &str = "
     CREATE SCHEMA shop;
@@ -252,4 +253,35 @@ async fn a_part_of_a_composite_type_that_is_renamed_changes_the_answers_that_sho
         let world = World::new(Cluster::start(), schema, &[person]).await;
         shows(&world, "ALTER TYPE place RENAME ATTRIBUTE street TO road", "road").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_being_detached_concurrently_is_gone_at_once() {
+    let part = view("part", "SELECT id, price FROM part WHERE id = $1", Rows::One);
+    // With the constraint the first step writes nothing but that the partition leaves.
+    let schema = "CREATE TABLE part (id int8 PRIMARY KEY, price int) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF part FOR VALUES FROM (0) TO (100);
+        CREATE TABLE high PARTITION OF part FOR VALUES FROM (100) TO (200);
+        ALTER TABLE low ADD CONSTRAINT bound CHECK (id IS NOT NULL AND id >= 0 AND id < 100);
+        INSERT INTO part SELECT i, 1 FROM generate_series(1, 150) AS i";
+    let world = World::new(Cluster::start(), schema, &[part]).await;
+    world.warm(0, 1).await;
+    let (reader, connection) = tokio_postgres::connect(&world.cluster.url("postgres"), tokio_postgres::NoTls)
+        .await
+        .expect("a client");
+    tokio::spawn(connection);
+    reader.batch_execute("BEGIN; SELECT count(*) FROM part").await.expect("a reader");
+    let detaching = {
+        let cluster = Arc::clone(&world.cluster);
+        std::thread::spawn(move || cluster.try_psql("ALTER TABLE part DETACH PARTITION low CONCURRENTLY"))
+    };
+    candor_testbed::until("the first step is done", || {
+        world.cluster.psql("SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == "1"
+    });
+    assert_eq!(world.cluster.psql("SELECT count(*) FROM part WHERE id = 1"), "0");
+    for _ in 0..20 {
+        assert_eq!(world.strong_again(0, 1).await, None, "its rows are gone for who reads the root");
+    }
+    reader.batch_execute("COMMIT").await.expect("the reader ends");
+    detaching.join().expect("a thread").expect("detached");
 }

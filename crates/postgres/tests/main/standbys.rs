@@ -12,10 +12,16 @@ use std::time::Duration;
 const SCHEMA: &str = "
     CREATE TABLE item (id int8 PRIMARY KEY, price int);
     INSERT INTO item SELECT i, 1 FROM generate_series(1, 1000) AS i;
-    CREATE TABLE filler (text text);";
+    CREATE TABLE filler (text text);
+    CREATE FUNCTION shown(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';";
 
-fn views() -> [ViewQuery; 1] {
-    [view("item", "SELECT id, price FROM item WHERE id = $1", Rows::One)]
+const SHOWN: usize = 1;
+
+fn views() -> [ViewQuery; 2] {
+    [
+        view("item", "SELECT id, price FROM item WHERE id = $1", Rows::One),
+        view("shown", "SELECT id, shown(price) AS price FROM item WHERE id = $1", Rows::One),
+    ]
 }
 
 fn with_standby(primary: &Cluster, standby: &Cluster) -> Postgres {
@@ -110,6 +116,27 @@ async fn a_commit_that_is_on_the_standby_and_not_visible_at_the_primary_is_not_s
     waiting.join().expect("a thread").expect("it commits");
     assert_eq!(world.price(0, 9).await, 2);
     answers(&world, 600..700).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_schema_that_the_primary_does_not_show_yet_is_not_answered_by() {
+    let (world, standby) = primary_and_standby().await;
+    answers(&world, 500..600).await;
+    world.cluster.set("synchronous_standby_names", "nobody");
+    let waiting = {
+        let cluster = Arc::clone(&world.cluster);
+        let sql =
+            "CREATE OR REPLACE FUNCTION shown(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 100 * $1'";
+        std::thread::spawn(move || cluster.try_psql(sql))
+    };
+    candor_testbed::until("the standby shows it", || standby.psql("SELECT shown(1)") == "100");
+    for key in 1..=6 {
+        assert_eq!(world.price(SHOWN, key).await, 1, "the primary does not show it");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    world.cluster.set("synchronous_standby_names", "");
+    waiting.join().expect("a thread").expect("it commits");
+    world.only_tells(100, SHOWN, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -131,6 +131,7 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
                 "main::schema::a_table_that_leaves_a_published_schema_for_the_length_of_one_transaction_was_changed",
             ),
             cache("main::schema::a_partition_that_is_detached_for_the_length_of_one_transaction_was_changed"),
+            cache("main::schema::a_partition_that_is_being_detached_concurrently_is_gone_at_once"),
         ],
     ),
     (
@@ -171,6 +172,12 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
         StandbyMark,
         &[cache(
             "main::standbys::two_standbys_promoted_apart_are_told_apart_though_both_call_their_timeline_the_same",
+        )],
+    ),
+    (
+        StandbySchema,
+        &[cache(
+            "main::standbys::a_change_of_the_schema_that_the_primary_does_not_show_yet_is_not_answered_by",
         )],
     ),
     (
