@@ -63,7 +63,7 @@ impl Proxy {
     pub fn to(target: SocketAddr) -> Self {
         let state = State {
             target,
-            refusing: true,
+            refusing: false,
             frozen: false,
             delay: Duration::ZERO,
             allowance: None,
@@ -72,9 +72,9 @@ impl Proxy {
             passed: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        let address = (Ipv4Addr::LOCALHOST, crate::free_port()).into();
+        let (address, listener) = listening();
         let proxy = Self { address, shared, acceptor: Mutex::default() };
-        proxy.accept();
+        *proxy.acceptor() = Some(proxy.accept_by(listener));
         proxy
     }
 
@@ -150,8 +150,12 @@ impl Proxy {
         }
         let listener = TcpListener::bind(self.address);
         let listener = listener.unwrap_or_else(|error| panic!("cannot listen at {}: {error}", self.address));
+        *acceptor = Some(self.accept_by(listener));
+    }
+
+    fn accept_by(&self, listener: TcpListener) -> JoinHandle<()> {
         let shared = Arc::clone(&self.shared);
-        *acceptor = Some(thread::spawn(move || {
+        thread::spawn(move || {
             for client in listener.incoming() {
                 if shared.state().refusing {
                     break;
@@ -159,12 +163,19 @@ impl Proxy {
                 // Without a server, the client is closed at once.
                 let _ = client.and_then(|client| connect(client, &shared));
             }
-        }));
+        })
     }
 
     fn acceptor(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
         self.acceptor.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A listener of our own, and where. Between finding a port free and taking it, another process may look at it, too.
+fn listening() -> (SocketAddr, TcpListener) {
+    let mut attempts = (0..16).map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, crate::free_port())));
+    let found = attempts.find_map(|address| Some((address, TcpListener::bind(address).ok()?)));
+    found.unwrap_or_else(|| panic!("of sixteen ports that were free none can be listened at"))
 }
 
 impl Drop for Proxy {
