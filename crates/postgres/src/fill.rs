@@ -37,7 +37,7 @@ use tokio_postgres::{Client, RowStream, SimpleQueryMessage, SimpleQueryRow};
 
 pub(crate) use plan::{Bounds, FillPlan};
 pub(crate) use reading::Reading;
-pub(crate) use seen::{History, REPLAYED_SQL, Seen};
+pub(crate) use seen::{History, Seen};
 pub(crate) use visible::Visible;
 
 /// How much longer than the server's time limit the answer may be under way. Beyond, the server or the network is silent.
@@ -217,8 +217,7 @@ async fn attempt(pool: &Pool, held: &mut Held, asking: &Asking<'_>) -> Result<At
     held.settled();
     let Sides { before, asked, after } = outcome.map_err(Failed::Statement)?;
     let (told, answers) = asked.map_err(Failed::Otherwise)?;
-    let replayed = before.first().and_then(|row| row.get(0)?.parse().ok());
-    Ok(Attempt { told, replayed, history: History::of_rows(&after), answers })
+    Ok(Attempt { told, replayed: position(&before), history: History::of_rows(&after), answers })
 }
 
 type Answered = Result<Sides, tokio_postgres::Error>;
@@ -318,6 +317,16 @@ async fn simple(client: &Client, sql: Option<&str>) -> Result<Vec<SimpleQueryRow
         _ => None,
     });
     Ok(rows.collect())
+}
+
+/// How far a standby has replayed its log; `None` on a server that is none.
+pub(crate) async fn replayed(client: &Client) -> Result<Option<Lsn>, tokio_postgres::Error> {
+    Ok(position(&simple(client, Some(seen::REPLAYED_SQL)).await?))
+}
+
+/// The log position that is all of an answer.
+fn position(rows: &[SimpleQueryRow]) -> Option<Lsn> {
+    rows.first()?.get(0)?.parse().ok()
 }
 
 /// Whether the connection, not the statement, is at fault.

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use mark::{leave_mark, mark_of};
+pub(crate) use mark::{grants, leave_mark, mark_of};
 
 /// Fences and followers that may wait for the task. It answers in microseconds unless it is connecting, and then all are
 /// refused alike.

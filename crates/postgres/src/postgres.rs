@@ -17,7 +17,7 @@ use crate::visibility::UnderWay;
 use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
-use candor_core::{Derived, Epoch, Finding, KeyValue, Position, Severity, Snapshot, Stamp, ViewQuery};
+use candor_core::{Derived, Epoch, Finding, KeyValue, Position, Severity, Stamp, ViewQuery};
 use std::sync::{Arc, OnceLock};
 
 /// A Postgres database as a source and a log. Cheap to clone; everything ends with the last clone.
@@ -347,13 +347,8 @@ impl Inner {
 /// What a statement saw, as the ledger judges it.
 fn stamp(seen: Seen, under_way: Option<UnderWay>) -> Stamp {
     let log = seen.identity.log();
-    let mut snapshot = Snapshot {
-        upper: Position { epoch: Epoch { log, era: 0 }, at: seen.upper.0 },
-        certain: 0,
-        xmin: seen.snapshot.xmin,
-        xmax: seen.snapshot.xmax,
-        in_progress: seen.snapshot.in_progress,
-    };
+    let upper = Position { epoch: Epoch { log, era: 0 }, at: seen.upper.0 };
+    let mut snapshot = seen.snapshot.into_snapshot(upper, 0);
     snapshot.certain = under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0);
     Stamp::Snapshot(Arc::new(snapshot))
 }

@@ -22,7 +22,7 @@
 //! alone for a while.
 
 use crate::fill::{self, History, RawFill};
-use crate::log::{Log, Standing, leave_mark, mark_of};
+use crate::log::{Log, Standing, grants, leave_mark, mark_of};
 use crate::lsn::Lsn;
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
@@ -31,13 +31,12 @@ use candor_core::KeyValue;
 use candor_core::port::{Fault, Fill, SourceError};
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
-use candor_core::{Position, Snapshot, Stamp};
+use candor_core::{Position, Stamp};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-use tokio_postgres::SimpleQueryMessage;
 
 /// How long a fill waits for the standby to have replayed what is visible at the primary, and again for the primary to
 /// show what the standby does. Whoever lags further behind is of no use.
@@ -186,13 +185,8 @@ impl Standby {
             }
             pause = wait(pause, deadline).await.ok_or_else(ahead)?;
         }
-        let snapshot = Snapshot {
-            upper: Position { epoch: fence.epoch, at: upper.0 },
-            certain: certain.0,
-            xmin: raw.seen.snapshot.xmin,
-            xmax: raw.seen.snapshot.xmax,
-            in_progress: raw.seen.snapshot.in_progress,
-        };
+        let upper = Position { epoch: fence.epoch, at: upper.0 };
+        let snapshot = raw.seen.snapshot.into_snapshot(upper, certain.0);
         Ok(Fill { stamp: Stamp::Snapshot(Arc::new(snapshot)), answers: raw.answers })
     }
 
@@ -214,12 +208,9 @@ impl Standby {
         held.busy();
         let doing =
             |error: tokio_postgres::Error| crate::fault::of("asking the standby how far it is", &error);
-        let messages = held.client.simple_query(fill::REPLAYED_SQL).await.map_err(doing)?;
+        let replayed = fill::replayed(&held.client).await.map_err(doing)?;
         held.settled();
-        Ok(messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
-            _ => None,
-        }))
+        Ok(replayed)
     }
 
     /// Whether the server that answered follows the primary whose log is followed, and shows the schema that the plan was
@@ -253,8 +244,8 @@ impl Standby {
             }
             None => {
                 let message = format!(
-                    "the standby shows no mark of the primary: run `candor setup`, and on the primary \
-                     `GRANT USAGE ON SCHEMA candor TO {role}; GRANT SELECT, UPDATE ON SEQUENCE candor.mark TO {role}`"
+                    "the standby shows no mark of the primary: run `candor setup`, and on the primary `{}`",
+                    grants(role)
                 );
                 return refused(message, true);
             }

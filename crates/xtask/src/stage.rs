@@ -48,7 +48,7 @@ impl Stages {
 }
 
 #[expect(clippy::disallowed_methods, reason = "times what a developer waits for; no engine runs here")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

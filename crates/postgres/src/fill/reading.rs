@@ -49,10 +49,7 @@ impl<'a> Reading<'a> {
         // Any query within the transaction would fix what it sees, so this one comes before, on the same session. Behind
         // a pooler nobody can say that it is the same.
         let replayed: Option<Lsn> = match (held.in_recovery, route) {
-            (true, Route::Direct) => {
-                let rows = super::simple(&held.client, Some(seen::REPLAYED_SQL)).await.map_err(failed)?;
-                rows.first().and_then(|row| row.get(0)?.parse().ok())
-            }
+            (true, Route::Direct) => super::replayed(&held.client).await.map_err(failed)?,
             _ => None,
         };
         let (client, is_busy) = held.parts();

@@ -3,6 +3,7 @@
 use super::visible::Visible;
 use crate::identity::{Identity, TIMELINE_SQL, started_sql, timeline_of};
 use crate::lsn::Lsn;
+use candor_core::{Position, Snapshot};
 use tokio_postgres::{Row, SimpleQueryRow};
 
 /// What a statement saw.
@@ -42,8 +43,16 @@ pub(super) fn sql() -> [String; COLUMNS] {
     ]
 }
 
+impl Visible {
+    /// As the ledger judges it.
+    pub(crate) fn into_snapshot(self, upper: Position, certain: u64) -> Snapshot {
+        let Self { xmin, xmax, in_progress } = self;
+        Snapshot { upper, certain, xmin, xmax, in_progress }
+    }
+}
+
 /// Asked before a standby's snapshot is taken.
-pub(crate) const REPLAYED_SQL: &str = "SELECT pg_last_wal_replay_lsn()::text";
+pub(super) const REPLAYED_SQL: &str = "SELECT pg_last_wal_replay_lsn()::text";
 
 /// Asked after a standby's answer, in the same session: the mark that a primary left in its log, the timeline that arrives
 /// from there, the fingerprint of the publication; and then, since a standby shows a commit a moment before it says so, how

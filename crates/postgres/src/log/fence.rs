@@ -25,7 +25,7 @@ use crate::visibility::{Era, UnderWay};
 use candor_core::port::SourceError;
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
-use candor_core::{LogId, Position, Snapshot};
+use candor_core::{LogId, Position};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,9 +153,7 @@ impl Log {
         let seen = Visible::parse(&told.snapshot).map_err(SourceError::down)?;
         self.reach(&standing, at);
         self.visibility.reached(log, at).await;
-        let Visible { xmin, xmax, in_progress } = seen;
-        let upper = Position { epoch, at: told.at };
-        let snapshot = Snapshot { upper, certain: 0, xmin, xmax, in_progress };
+        let snapshot = seen.into_snapshot(Position { epoch, at: told.at }, 0);
         let certain = under_way.certain(log, &snapshot);
         let certain = certain.ok_or_else(|| SourceError::down("the log is followed anew"))?;
         Ok(certain >= at)

@@ -9,11 +9,18 @@ use super::task::Task;
 use crate::fault;
 use crate::identity::Identity;
 use crate::pool::Pool;
+use crate::setup::name;
 use candor_core::port::SourceError;
 
 /// The mark of a primary. Always positive, as a sequence wants it.
 pub(crate) fn mark_of(identity: &Identity) -> i64 {
     (identity.log().0 >> 2).cast_signed() + 1
+}
+
+/// What lets a role leave the mark and read it, for messages.
+pub(crate) fn grants(role: &str) -> String {
+    let role = name(role);
+    format!("GRANT USAGE ON SCHEMA candor TO {role}; GRANT SELECT, UPDATE ON SEQUENCE candor.mark TO {role}")
 }
 
 /// Leaves the mark of a primary in its log. Without it fills go to the primary, which is slower and no less true.
@@ -40,11 +47,10 @@ impl Task {
             return;
         }
         if let Err(error) = leave_mark(&self.pool, identity).await {
-            let role = &self.options.connect.user;
             tracing::warn!(
                 %error,
-                "the standby cannot be known by a mark, so all fills go to the primary; run `candor setup`, and as the owner \
-                 `GRANT USAGE ON SCHEMA candor TO {role}; GRANT SELECT, UPDATE ON SEQUENCE candor.mark TO {role}`"
+                "the standby cannot be known by a mark, so all fills go to the primary; run `candor setup`, and as the owner `{}`",
+                grants(&self.options.connect.user)
             );
         }
     }

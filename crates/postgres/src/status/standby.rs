@@ -3,6 +3,7 @@
 use super::{Finding, Severity};
 use crate::fault;
 use crate::identity::Identity;
+use crate::log::grants;
 use crate::pool::{Conn, Pool};
 use crate::setup::name;
 use candor_core::port::SourceError;
@@ -58,9 +59,7 @@ async fn asked(pool: &Pool, primary: &Identity) -> Result<Vec<Finding>, SourceEr
     } else if !may_mark {
         found.push(risk(
             format!("role {role} may not leave or read the primary's mark: the primary answers"),
-            format!(
-                "on the primary: GRANT USAGE ON SCHEMA candor TO {role}; GRANT SELECT, UPDATE ON SEQUENCE candor.mark TO {role}"
-            ),
+            format!("on the primary: {}", grants(&pool.options().connect.user)),
         ));
     }
     match timeline {

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::programs::{Program, Programs};
 use super::switches::{Sabotage, VARIABLE};
 use super::table::{TABLE, Test};
-use crate::stage::Outcome;
+use crate::stage::{Outcome, now};
 
 /// Tests that run side by side. Each has a server of its own.
 const AT_ONCE: usize = 2;
@@ -186,11 +186,6 @@ fn take<'a, T>(next: &Mutex<std::slice::Iter<'a, T>>) -> Option<&'a T> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-#[expect(clippy::disallowed_methods, reason = "times what a developer waits for; no engine runs here")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]
