@@ -35,6 +35,7 @@ mod history;
 
 use crate::entry::Entry;
 use crate::moment::Moment;
+use crate::port::Fence;
 use crate::position::{Epoch, LogId, Position};
 use crate::record::Record;
 use crate::rule::{self, Outdated, Remembered};
@@ -71,6 +72,8 @@ pub struct Ledger {
     horizon: AtomicU64,
     /// A raw [`Moment`]; zero for never.
     proven_until: AtomicU64,
+    /// Up to here the log is known to leave nothing out. May lie above the watermark.
+    vouched: AtomicU64,
     /// Per stripe the position of its latest change: the fast path reads only this, so it stays small.
     lasts: Box<[AtomicU64]>,
     /// Per stripe the position of the latest change whose detail was forgotten.
@@ -96,12 +99,31 @@ pub struct Sight {
     pub horizon: u64,
     /// The latest moment at which a position was asked for that the watermark has since reached.
     pub proven_until: Option<Moment>,
+    /// Up to here the log is known to leave nothing out ([`Fence::vouched`]). May lie above the watermark.
+    pub vouched: u64,
 }
 
 impl Sight {
     /// The watermark as a position.
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, at: self.watermark }
+    }
+
+    /// The watermark, as far as the log vouches for it: the ledger holds everything that happened up to here. The watermark
+    /// alone goes on with a log that has fallen silent about a table.
+    #[inline]
+    pub fn whole(&self) -> Position {
+        Position { epoch: self.epoch, at: self.vouched_for(self.watermark) }
+    }
+
+    /// How much of what was judged up to `at` may be said: no more than the log vouches for.
+    #[inline]
+    pub fn vouched_for(&self, at: u64) -> u64 {
+        #[cfg(candor_sabotage)]
+        if crate::sabotage::is(crate::sabotage::Sabotage::WatermarkVouches) {
+            return at;
+        }
+        at.min(self.vouched)
     }
 }
 
@@ -174,6 +196,7 @@ impl Ledger {
             watermark: AtomicU64::new(0),
             horizon: AtomicU64::new(0),
             proven_until: AtomicU64::new(0),
+            vouched: AtomicU64::new(0),
             lasts: (0..stripes).map(|_| AtomicU64::new(0)).collect(),
             floors: (0..stripes).map(|_| AtomicU64::new(0)).collect(),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::new(changes))).collect(),
@@ -187,8 +210,10 @@ impl Ledger {
     #[inline]
     pub fn sight(&self) -> Option<Sight> {
         let generation = self.generation.load(Ordering::Acquire);
-        // Proven-until before watermark before stripes: the opposite of the order in which they are stored.
+        // What was proven and vouched for before watermark and horizon before stripes: the opposite of the order in which they
+        // are stored. Whoever sees what a stream vouches for sees the gap before it.
         let proven_until = self.proven_until.load(Ordering::Acquire);
+        let vouched = self.vouched.load(Ordering::Acquire);
         let sight = Sight {
             generation,
             epoch: Epoch {
@@ -198,6 +223,7 @@ impl Ledger {
             watermark: self.watermark.load(Ordering::Acquire),
             horizon: self.horizon.load(Ordering::Acquire),
             proven_until: Moment::from_raw(proven_until),
+            vouched,
         };
         self.is_still(generation).then_some(sight)
     }
@@ -287,19 +313,30 @@ impl Ledger {
         if gap { Applied::Gap { from: watermark, to: record.previous } } else { Applied::Advanced }
     }
 
-    /// Notes that a position asked for at `asked_at` was `fence`. Returns whether the watermark has reached it, in which
-    /// case everything visible at `asked_at` is in the ledger.
-    pub fn prove(&self, asked_at: Moment, fence: Position) -> bool {
+    /// Notes what the source answered when it was asked at `asked_at`. Returns whether the watermark has reached the position,
+    /// in which case everything visible at `asked_at` is in the ledger.
+    pub fn prove(&self, asked_at: Moment, fence: impl Into<Fence>) -> bool {
+        let fence = fence.into();
         let _writer = self.writer.lock();
         let settled = self.generation.load(Ordering::Relaxed).is_multiple_of(2);
-        let reached =
-            Position { epoch: self.epoch(), at: self.watermark.load(Ordering::Relaxed) }.reaches(fence);
+        let told = Position { epoch: self.epoch(), at: self.watermark.load(Ordering::Relaxed) };
+        let same = told.epoch == fence.position.epoch;
+        let ahead_of_gap = same && told.at < fence.since;
+        #[cfg(candor_sabotage)]
+        let ahead_of_gap = ahead_of_gap && !crate::sabotage::is(crate::sabotage::Sabotage::FenceBeforeGap);
+        if !settled || ahead_of_gap {
+            return false;
+        }
+        if same {
+            self.vouched.fetch_max(fence.vouched, Ordering::Release);
+        }
+        let reached = told.reaches(fence.position);
         #[cfg(candor_sabotage)]
         let reached = reached || crate::sabotage::is(crate::sabotage::Sabotage::ProofUnreached);
-        if settled && reached {
+        if reached {
             self.proven_until.fetch_max(asked_at.to_raw(), Ordering::Release);
         }
-        settled && reached
+        reached
     }
 
     /// Gives up all proofs: the feed can no longer say what happened. Entries are void until the next record opens a new
@@ -326,6 +363,7 @@ impl Ledger {
         self.log.store(record.epoch.log.0, Ordering::Relaxed);
         self.era.store(record.epoch.era, Ordering::Relaxed);
         self.proven_until.store(0, Ordering::Relaxed);
+        self.vouched.store(0, Ordering::Relaxed);
         self.horizon.store(record.previous, Ordering::Relaxed);
         self.remember(record, record.previous);
         self.watermark.store(record.at, Ordering::Release);

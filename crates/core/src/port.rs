@@ -18,23 +18,51 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// # Contract
 ///
 /// * [`Log::fence`] returns a position at or above every transaction that was visible at the source when it was called.
-///   It never returns from memory.
+///   It never returns from memory, and it vouches for that position ([`Fence::vouched`]) unless the source changed meanwhile.
 /// * The feed delivers every change at or below a position before, or in, the record that reaches it. What it cannot
 ///   deliver it reports as a new epoch or a gap between records, never by silence.
 /// * After a fence has returned position F, the feed reaches F by itself within a short time, also on an idle source.
 pub trait Log: Send + Sync + 'static {
     /// Asks the source for its position now.
-    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>>;
+    fn fence(&self) -> BoxFuture<'_, Result<Fence, SourceError>>;
 
     /// The same for whoever needs no more than what is visible now: a position at or above every transaction that was
     /// visible when this was called, but not necessarily one that a position somebody has noted reaches. Never above what
     /// [`Log::fence`] would return.
-    fn fence_visible(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+    fn fence_visible(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
         self.fence()
     }
 
     /// Begins to follow the log, from now. The first record opens an epoch.
     fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>>;
+}
+
+/// What a source says of now.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// At or above every transaction that was visible at the source when it was asked.
+    pub position: Position,
+    /// Up to here, in the epoch of the position, the feed tells of every transaction, whoever comes to see it and whenever:
+    /// the source has looked whether anybody made its log leave something out, and had logged this much before it looked.
+    /// Between two looks a log may fall silent about a table and go on with the others,
+    /// and only what lies at or below this number is safe from that.
+    pub vouched: u64,
+    /// Who was not told up to here, in that epoch, has not heard of a gap yet: to him the fence says nothing. Where a stream is
+    /// begun anew because something was left out, its fences speak of the new one before every follower has met the gap.
+    pub since: u64,
+}
+
+impl Fence {
+    /// Of a log that leaves nothing out within an epoch: whoever makes it do so begins another one.
+    pub fn whole(position: Position) -> Self {
+        Self { position, vouched: u64::MAX, since: 0 }
+    }
+}
+
+impl From<Position> for Fence {
+    fn from(position: Position) -> Self {
+        Self::whole(position)
+    }
 }
 
 /// The ordered stream of changes of one source.

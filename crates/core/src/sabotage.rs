@@ -43,6 +43,8 @@ pub enum Sabotage {
     AbsentUntagged,
     /// A snapshot takes entries that reflect more than its position.
     SnapshotUpper,
+    /// A snapshot's pieces are current at its position, and reflect a moment that was proven beyond it.
+    SnapshotMoment,
     /// An outdated entry reflects the moment at which the ledger was proven complete.
     OutdatedMoment,
     /// Of a load that was joined, the upper position counts for a session, whatever it saw below.
@@ -61,6 +63,12 @@ pub enum Sabotage {
     ProofUnreached,
     /// Tokens of unknown logs ask nothing.
     TokenOfUnknownLog,
+    /// What a source says after a gap counts for whoever has not met the gap.
+    FenceBeforeGap,
+    /// A token of a log that this source has lost passes for one of another source, if that knows it.
+    FormerLogForgotten,
+    /// A log that goes on tells everything, also of what it was asked to leave out since somebody last looked.
+    WatermarkVouches,
 
     // From here on in code that talks to servers.
     /// The slot may be told of a transaction as soon as its first message is there.
@@ -129,6 +137,12 @@ pub enum Sabotage {
     VisibleIsInsert,
     /// A position in what the server has not flushed is waited for in silence.
     LogNotPushed,
+    /// Rows below a root are taken to be stored under the replica identity that the root has.
+    UnevenBelieved,
+    /// What a view depends on that was prepared after the log was followed is taken to have been told all along.
+    ViewsOfLater,
+    /// Behind a pooler the role's default says when snapshots are taken.
+    PoolersIsolation,
     /// Questions are asked by name, also behind a pooler.
     NamesBehindPooler,
     /// Transaction ids are compared as they are.
@@ -159,7 +173,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them but none, with the names of the defences.
-    pub const ALL: [(&'static str, Self); 23] = [
+    pub const ALL: [(&'static str, Self); 26] = [
         ("rule", Self::JudgeAlwaysCurrent),
         ("flight-join rule", Self::JoinAnyFlight),
         ("visibility rule", Self::VisibilityRule),
@@ -174,6 +188,7 @@ impl Sabotage {
         ("moment before the fill", Self::MomentAfterFill),
         ("absent-entry stamp", Self::AbsentUntagged),
         ("snapshot upper bound", Self::SnapshotUpper),
+        ("moment of a snapshot", Self::SnapshotMoment),
         ("moment of the outdated", Self::OutdatedMoment),
         ("token of a joined flight", Self::JoinedFlightToken),
         ("snapshots under way", Self::ForgetUnderWay),
@@ -183,10 +198,12 @@ impl Sabotage {
         ("fence of a former log", Self::ShownOfFormerLog),
         ("proof of positions reached", Self::ProofUnreached),
         ("tokens of unknown logs", Self::TokenOfUnknownLog),
+        ("gap before the fence", Self::FenceBeforeGap),
+        ("what the log vouches for", Self::WatermarkVouches),
     ];
 
     /// Those that no model contains, because they stand in code that talks to servers. Tests against real ones miss them.
-    pub const AT_SERVERS: [(&'static str, Self); 46] = [
+    pub const AT_SERVERS: [(&'static str, Self); 50] = [
         ("slot acknowledged too early", Self::SlotTooEarly),
         ("key change old value", Self::KeyChangeNewOnly),
         ("subject in key", Self::SubjectFromRequest),
@@ -220,6 +237,10 @@ impl Sabotage {
         ("insert position", Self::FlushedPosition),
         ("visible fence", Self::VisibleIsInsert),
         ("log pushed on", Self::LogNotPushed),
+        ("identity of partitions", Self::UnevenBelieved),
+        ("views prepared later", Self::ViewsOfLater),
+        ("former logs of a source", Self::FormerLogForgotten),
+        ("isolation behind a pooler", Self::PoolersIsolation),
         ("no names behind a pooler", Self::NamesBehindPooler),
         ("ids on the ring", Self::NoWrap),
         ("unlogged tables", Self::UnloggedAllowed),

@@ -153,7 +153,8 @@ impl Carried {
             proof: self.proof,
             bound: Some(Duration::from_nanos(self.bound_nanos)),
             age: Duration::from_nanos(self.age_nanos),
-            position: position(self.at),
+            // Nothing is vouched for yet: there is nothing to cite.
+            position: position(self.at).filter(|position| position.at > 0),
             upper: position(self.upper),
             degraded: self.degraded,
         }

@@ -13,7 +13,7 @@ use crate::limit::{Priority, Urgency};
 use crate::load::{Interest, Interested, Load};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::view::View;
-use candor_core::{Entry, Moment, Position};
+use candor_core::{Entry, Ledger, Moment, Position};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -52,9 +52,12 @@ pub(crate) struct Landed<V> {
 }
 
 impl<V> Landed<V> {
-    /// The position up to which the fill certainly saw everything, if the loader said what it saw.
-    pub(crate) fn certain(&self) -> Option<Position> {
-        self.upper.map(|upper| Position { epoch: upper.epoch, at: self.entry.proven() })
+    /// The position up to which the fill certainly saw everything, if the loader said what it saw. Its stamp was made certain by
+    /// what the log had told, so it is believed as far as the log vouches, and not at all if a gap has ended that stream.
+    pub(crate) fn certain(&self, ledger: &Ledger) -> Option<Position> {
+        let (upper, certain) = (self.upper?, self.entry.proven());
+        let sight = ledger.sight().filter(|sight| sight.epoch == upper.epoch && certain >= sight.horizon);
+        Some(Position { epoch: upper.epoch, at: sight.map_or(0, |sight| sight.vouched_for(certain)) })
     }
 }
 

@@ -38,6 +38,8 @@ use tokio::sync::{Notify, watch};
 
 /// Changes kept for explaining what happened. Not part of any proof.
 const RECENT_CHANGES: usize = 8192;
+/// Logs that are remembered as having been this source's.
+const FORMER_LOGS: usize = 64;
 /// Between two attempts to follow a log that is down.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -142,6 +144,8 @@ struct State {
     /// The latest change that no longer does.
     forgotten: Option<Position>,
     registered: Option<LogId>,
+    /// Logs that this source had before, the latest last.
+    former: VecDeque<LogId>,
 }
 
 impl Follower {
@@ -245,6 +249,15 @@ impl Follower {
         &self.shared.known
     }
 
+    /// Whether this source had that log before the one it has now. Another follower of the same database may know it still.
+    pub(crate) fn has_left(&self, log: LogId) -> bool {
+        #[cfg(candor_sabotage)]
+        if crate::sabotage::is(crate::sabotage::Sabotage::FormerLogForgotten) {
+            return false;
+        }
+        self.shared.state.lock().former.contains(&log)
+    }
+
     /// Takes an application's invalidation into the ledger of a source without a log.
     pub(crate) fn invalidate_locally(&self, tags: Vec<Tag>) {
         let _writers = self.shared.state.lock();
@@ -329,6 +342,8 @@ impl Shared {
                 tracing::info!(epoch = %record.epoch, at = record.at, "a new epoch; older proofs are void");
                 self.register(record.epoch.log);
                 self.count_generation();
+                // Until somebody asks, the log vouches for nothing, and receipts have no position to cite.
+                self.wanted.notify_one();
             }
             Applied::Gap { from, to } => {
                 tracing::warn!(from, to, "records are missing; entries proven before the gap are void");
@@ -366,7 +381,14 @@ impl Shared {
     fn leave_for(&self, next: LogId) {
         let former = {
             let mut state = self.state.lock();
-            if state.registered.is_some_and(|log| log != next) { state.registered.take() } else { None }
+            let former = state.registered.take_if(|log| *log != next);
+            if let Some(former) = former {
+                if state.former.len() == FORMER_LOGS {
+                    state.former.pop_front();
+                }
+                state.former.push_back(former);
+            }
+            former
         };
         self.known.forget(former);
     }

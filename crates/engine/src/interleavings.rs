@@ -11,7 +11,7 @@ mod loads;
 
 use crate::seams::{Spawn, SplitMix, World};
 use crate::testing::{ManualClock, MemoryLog, MemorySource};
-use candor_core::port::{BoxFuture, Feed, Log, SourceError};
+use candor_core::port::{BoxFuture, Feed, Fence, Log, SourceError};
 use candor_core::{Position, Record};
 use shuttle::future::JoinHandle;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,12 +85,12 @@ impl SlowLog {
 }
 
 impl Log for SlowLog {
-    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+    fn fence(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
         Box::pin(async {
             meanwhile().await;
-            let position = self.0.fence().await;
+            let fence = self.0.fence().await;
             meanwhile().await;
-            position
+            fence
         })
     }
 

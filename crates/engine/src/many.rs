@@ -1,7 +1,7 @@
 //! Several keys whose answers hold together.
 //!
-//! Entries that are all current at one watermark W, and none of which reflects anything beyond W, are together what a
-//! transaction at W would have read. So a snapshot is usually served from memory. What is missing is loaded in one
+//! Entries that are all current at the watermark, and none of which reflects anything beyond a position W that the log vouches
+//! for, at or below the watermark, are together what a transaction at W would have read. So a snapshot is usually served from memory. What is missing is loaded in one
 //! source transaction; then the ledger is brought up to that transaction and everything is judged again at one
 //! watermark. If a change got in between, all keys are loaded in one transaction, which holds together by itself.
 
@@ -46,6 +46,15 @@ struct Piece<V> {
     entry: Entry<V>,
     origin: Origin,
     kept: bool,
+}
+
+/// What memory lacks for a snapshot. Where no key is missing, only the level is not satisfied yet.
+struct Lacking {
+    /// The indices of the keys for which it has no piece.
+    missing: Vec<usize>,
+    /// Whether it has an entry for each of them that reflects more than the position that all pieces must share: a fence
+    /// brings that nearer, and perhaps nothing has to be loaded.
+    is_ahead: bool,
 }
 
 /// A load of several keys that succeeded.
@@ -172,10 +181,20 @@ where
         deadline: Moment,
         loader: &dyn LoadMany<K, V>,
     ) -> Result<Option<Vec<Answer<V>>>, ReadError> {
-        let missing = match self.pieces(keys, need, &[]) {
+        let mut lacking = match self.pieces(keys, need, &[]) {
             Ok(answers) => return Ok(Some(answers)),
-            Err(missing) => missing,
+            Err(lacking) => lacking,
         };
+        if lacking.is_ahead {
+            if self.prove_position(need, deadline).await?.is_none() {
+                return Ok(None);
+            }
+            lacking = match self.pieces(keys, need, &[]) {
+                Ok(answers) => return Ok(Some(answers)),
+                Err(lacking) => lacking,
+            };
+        }
+        let missing = lacking.missing;
         if missing.len() == keys.len() && !keys.is_empty() {
             return Ok(None);
         }
@@ -184,24 +203,45 @@ where
             let wanted: Vec<K> = missing.iter().map(|index| keys[*index].clone()).collect();
             self.load_batch(&wanted, deadline, loader).await?;
         }
-        let Ok(position) = self.shared.follower.prove_logged(deadline).await else { return Ok(None) };
-        self.check_token(need.token, position)?;
+        if self.prove_position(need, deadline).await?.is_none() {
+            return Ok(None);
+        }
         Ok(self.pieces(keys, need, &missing).ok())
     }
 
-    /// All answers at one watermark, or the indices of the keys for which memory has none. No index means that only the
-    /// level is not satisfied yet. The keys at `loaded` were loaded for this snapshot.
-    fn pieces(&self, keys: &[K], need: &Need, loaded: &[usize]) -> Result<Vec<Answer<V>>, Vec<usize>> {
+    /// Brings the ledger up to the source's position; `None` where the log cannot say.
+    async fn prove_position(&self, need: &Need, deadline: Moment) -> Result<Option<Position>, ReadError> {
+        let Ok(position) = self.shared.follower.prove_logged(deadline).await else { return Ok(None) };
+        self.check_token(need.token, position)?;
+        Ok(Some(position))
+    }
+
+    /// All answers at one position, or what memory lacks. The keys at `loaded` were loaded for this snapshot.
+    fn pieces(&self, keys: &[K], need: &Need, loaded: &[usize]) -> Result<Vec<Answer<V>>, Lacking> {
         let ledger = self.shared.follower.ledger();
         let now = self.shared.world.now();
-        let Some(sight) = ledger.sight() else { return Err((0..keys.len()).collect()) };
+        let Some(sight) = ledger.sight() else {
+            return Err(Lacking { missing: (0..keys.len()).collect(), is_ahead: false });
+        };
+        // They hold together at a position that the log vouches for: one that has fallen silent about a table still tells of
+        // the others, and moves the watermark. Each has to be current at the watermark all the same, or the bound, which rests
+        // on what was proven up to there, would be none of its.
+        let whole = sight.whole();
+        let current_at = sight.watermark;
+        #[cfg(candor_sabotage)]
+        let current_at = if crate::sabotage::is(crate::sabotage::Sabotage::SnapshotMoment) {
+            whole.at
+        } else {
+            current_at
+        };
         let mut pieces = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
+        let (mut missing, mut ahead) = (Vec::new(), 0);
         for (index, key) in keys.iter().enumerate() {
-            let entry = self.shared.tier.get(key).filter(|entry| {
-                !entry.is_expired(now)
-                    && is_within(entry.upper(), sight.watermark)
-                    && matches!(ledger.judge_at(&sight, entry, sight.watermark), Verdict::Current { .. })
+            let alive = self.shared.tier.get(key).filter(|entry| !entry.is_expired(now));
+            ahead += usize::from(alive.as_ref().is_some_and(|entry| entry.upper() > whole.at));
+            let entry = alive.filter(|entry| {
+                is_within(entry.upper(), whole.at)
+                    && matches!(ledger.judge_at(&sight, entry, current_at), Verdict::Current { .. })
             });
             match entry {
                 Some(entry) => {
@@ -214,12 +254,13 @@ where
         let filled = pieces.iter().map(|piece| piece.entry.filled_at()).max();
         let as_of = sight.proven_until.max(filled);
         let fresh = as_of.is_some_and(|as_of| as_of >= need.floor(now));
-        let reached = need.token.is_none_or(|token| sight.position().reaches(token));
+        let reached = need.token.is_none_or(|token| whole.reaches(token));
         if !missing.is_empty() || !fresh || !reached {
-            return Err(missing);
+            let is_ahead = ahead > 0 && ahead == missing.len();
+            return Err(Lacking { missing, is_ahead });
         }
         let as_of = as_of.unwrap_or(Moment::ZERO);
-        Ok(pieces.into_iter().map(|piece| self.piece_answer(piece, sight.position(), as_of)).collect())
+        Ok(pieces.into_iter().map(|piece| self.piece_answer(piece, whole, as_of)).collect())
     }
 
     /// All these keys in one transaction of the source.
@@ -237,12 +278,15 @@ where
         let Brought { loaded, local, begun, took } = brought;
         let doomed = || shared.invalidations.load(Ordering::Acquire) != before;
         let upper = loaded.stamp.upper();
-        let certain = Position { epoch: upper.epoch, at: loaded.stamp.certain() };
         let keep = |(key, answer): (&K, Loaded<V>)| {
             let fill = Fill { key, view: &self.view, local: local.clone(), begun, took };
             shared.keep(&fill, answer.stamped(loaded.stamp.clone()), &doomed)
         };
-        let landed = keys.iter().zip(loaded.answers).map(keep).collect();
+        let landed: Vec<Landed<V>> = keys.iter().zip(loaded.answers).map(keep).collect();
+        let certain = landed
+            .first()
+            .and_then(|landed| landed.certain(shared.follower.ledger()))
+            .unwrap_or(Position { at: 0, ..upper });
         Ok(Batch { landed, upper, certain, begun })
     }
 

@@ -43,7 +43,7 @@ use crate::load::Load;
 use crate::view::Event;
 use candor_core::{
     Degraded, Demand, Entry, Epoch, Level, LogId, Moment, Origin, Position, ProofKind, SessionToken, Sight,
-    Verdict,
+    Verdict, Void,
 };
 use candor_tiers::Tier;
 use std::hash::Hash;
@@ -91,7 +91,7 @@ where
         let age = now.nanos_since(entry.filled_at());
         let carried = Carried {
             epoch: sight.epoch,
-            at: sight.watermark.max(entry.proven()),
+            at: sight.vouched_for(sight.watermark.max(entry.proven())),
             upper: entry.upper(),
             bound_nanos: bound,
             age_nanos: age,
@@ -269,10 +269,10 @@ where
     pub(super) fn answer_from_memory(&self, look: Look<V>, degraded: Option<Degraded>) -> Answer<V> {
         let now = self.shared.world.now();
         let (proof, at) = match look.verdict {
-            Verdict::Current { .. } => (self.proof(), Some(look.sight.watermark.max(look.entry.proven()))),
-            Verdict::Outdated(_) => (self.proof(), Some(look.entry.proven())),
-            // The ledger says nothing; all that is left is when the source was asked.
-            Verdict::Void(_) => (ProofKind::Clock, None),
+            Verdict::Current { .. } | Verdict::Outdated(_) => (self.proof(), Some(look.reflects())),
+            // The ledger says nothing; all that is left is when the source was asked, and what the answer shows at most.
+            Verdict::Void(Void::BelowHorizon | Void::Forgotten) => (ProofKind::Clock, Some(0)),
+            Verdict::Void(Void::OtherEpoch) => (ProofKind::Clock, None),
         };
         let carried = Carried {
             epoch: look.sight.epoch,
@@ -305,7 +305,7 @@ where
         if let Some(token) = need.token {
             // A fill that began after the token was given reflects what the token stands for. Of one that was joined,
             // only what its stamp is certain of counts: below its upper position lie changes that it does not see.
-            let (afresh, certain) = (filled_at >= need.begun, landed.certain());
+            let (afresh, certain) = (filled_at >= need.begun, landed.certain(self.shared.follower.ledger()));
             #[cfg(candor_sabotage)]
             let joins_any = crate::sabotage::is(crate::sabotage::Sabotage::JoinedFlightToken);
             #[cfg(candor_sabotage)]
@@ -331,7 +331,7 @@ where
         let Position { epoch, at: upper } = landed.upper.unwrap_or(nowhere);
         let carried = Carried {
             epoch,
-            at: landed.certain().map_or(0, |certain| certain.at),
+            at: landed.certain(self.shared.follower.ledger()).map_or(0, |certain| certain.at),
             upper,
             bound_nanos: age_nanos,
             age_nanos,
@@ -368,7 +368,9 @@ where
             if crate::sabotage::is(crate::sabotage::Sabotage::TokenOfUnknownLog) {
                 break;
             }
-            if token.positions().iter().any(|position| !follower.known().contains(position.epoch.log)) {
+            let is_lost =
+                |log: LogId| !follower.known().contains(log) || (Some(log) != own && follower.has_left(log));
+            if token.positions().iter().any(|position| is_lost(position.epoch.log)) {
                 return Err(SessionError::UnknownLog.into());
             }
             // The source's log may have been replaced between the two questions; then the token would seem to speak of

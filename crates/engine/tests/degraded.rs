@@ -1,8 +1,7 @@
 //! What contracts say when the source or the log is down, and that nothing else is answered.
 
 use crate::Bench;
-use candor::core::Position;
-use candor::core::port::{BoxFuture, Feed, Log, SourceError};
+use candor::core::port::{BoxFuture, Feed, Fence, Log, SourceError};
 use candor::{
     Any, Bounded, Contract, Degraded, Level, OnFeedDown, OnSourceDown, Origin, ReadError, Session, Strong,
 };
@@ -142,7 +141,7 @@ struct Brittle {
 }
 
 impl Log for Brittle {
-    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+    fn fence(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
         assert!(!self.breaks.load(Ordering::Relaxed), "as this test wants it");
         self.log.fence()
     }

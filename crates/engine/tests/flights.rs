@@ -360,14 +360,15 @@ struct HeldFences {
 impl candor::core::port::Log for HeldFences {
     fn fence(
         &self,
-    ) -> candor::core::port::BoxFuture<'_, Result<candor::Position, candor::core::port::SourceError>> {
+    ) -> candor::core::port::BoxFuture<'_, Result<candor::core::port::Fence, candor::core::port::SourceError>>
+    {
         Box::pin(async move {
-            let position = self.inner.fence().await;
+            let fence = self.inner.fence().await;
             self.asked.fetch_add(1, Ordering::SeqCst);
             if let Ok(permit) = self.go.acquire().await {
                 permit.forget();
             }
-            position
+            fence
         })
     }
 
@@ -389,6 +390,8 @@ async fn a_strong_read_does_not_join_a_fence_that_was_asked_before_it() {
     let (world, _clock) = candor::testing::manual_world(4);
     let cache = Cache::<u32, u64>::builder().world(world).log(log.clone()).build();
     source.commit([(1, Some(10))]);
+    // The one that every new log is asked.
+    log.go.add_permits(1);
     settle().await;
     cache.get(&1, source.reader()).await.unwrap();
     let read = || {
@@ -397,7 +400,7 @@ async fn a_strong_read_does_not_join_a_fence_that_was_asked_before_it() {
     };
     let early = read();
     settle().await;
-    assert_eq!(log.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(log.asked.load(Ordering::SeqCst), 2);
     // The log stands still, so that only the fence can tell of this commit.
     source.freeze_log(true);
     source.commit([(1, Some(11))]);

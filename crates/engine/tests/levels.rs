@@ -17,7 +17,10 @@ async fn a_second_read_comes_from_memory_with_a_log_proof() {
     let second = bench.cache.read(&1, bench.source.reader()).await.unwrap();
     assert_eq!((second.value(), second.receipt().origin), (Some(&10), Origin::L1));
     assert_eq!(second.receipt().proof, ProofKind::Log);
-    assert!(second.receipt().position.is_some());
+    assert!(second.receipt().position.is_some(), "a new log is asked at once up to where it vouches");
+    let _ = bench.cache.fence().await.unwrap();
+    let third = bench.cache.read(&1, bench.source.reader()).await.unwrap().receipt();
+    assert!(third.position.unwrap().reaches(third.upper.unwrap()));
 }
 
 #[tokio::test]

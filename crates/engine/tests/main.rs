@@ -14,6 +14,7 @@ mod levels;
 mod lifetime;
 mod snapshots;
 mod together;
+mod vouched;
 
 use candor::testing::{ManualClock, MemorySource, manual_world};
 use candor::{Cache, CacheBuilder, Contract};

@@ -42,6 +42,8 @@ pub(crate) struct Relation {
     pub(crate) heirs: Vec<u32>,
     /// The name under which the publication tells its changes; `None` if it does not.
     pub(crate) logged_as: Option<String>,
+    /// The root that it is a partition of, where the publication names something below.
+    pub(crate) unnamed_root: Option<String>,
     /// The tables that hold its rows: itself, or its partitions.
     pub(crate) holders: Vec<Holder>,
     /// Columns that alone tell one row from every other.

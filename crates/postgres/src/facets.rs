@@ -9,6 +9,7 @@ use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Facet, Tag};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How views depend on one set of columns of one table.
 #[derive(Clone, Debug)]
@@ -26,9 +27,23 @@ struct Interest {
 #[derive(Debug, Default)]
 pub(crate) struct Facets {
     tables: RwLock<HashMap<String, Vec<Interest>>>,
-    /// What the published tables are called, by their number, as read together with the fingerprint that the stream was
-    /// begun with. The stream's own names do not do: it describes a table once, and not again when its schema is renamed.
-    names: RwLock<HashMap<u32, Box<str>>>,
+    /// What is known of the published tables, by their number, as read together with the fingerprint that the stream was
+    /// begun with. The stream's own words do not do: it describes a table once, and not again when its schema is renamed.
+    published: RwLock<HashMap<u32, Published>>,
+    /// Counts what was registered for the first time.
+    grown: AtomicU64,
+    /// What that was when the stream began.
+    told: AtomicU64,
+}
+
+/// A table that the log tells of.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    /// What views call it.
+    pub(crate) name: Box<str>,
+    /// Whether rows are stored under another replica identity than the log says: that of the root, by which it labels what
+    /// its partitions tell. Then nothing that is said of an old row can be relied upon.
+    pub(crate) is_uneven: bool,
 }
 
 /// A column's value in a row of the log.
@@ -81,10 +96,12 @@ impl Facets {
     /// Takes registrations in.
     pub(crate) fn register<'a>(&self, registrations: impl IntoIterator<Item = &'a Registration>) {
         let mut tables = self.tables.write();
+        let mut is_news = false;
         for registration in registrations {
             let facet = registration.facet();
             let interests = tables.entry(registration.table.clone()).or_default();
             let place = interests.iter().position(|interest| interest.facet == facet).unwrap_or_else(|| {
+                is_news = true;
                 interests.push(Interest {
                     facet,
                     columns: registration.columns.clone(),
@@ -94,21 +111,49 @@ impl Facets {
                 interests.len() - 1
             });
             match &registration.by {
-                Some(column) => drop(interests[place].by_columns.insert(column.clone())),
-                None => interests[place].by_table = true,
+                Some(column) => is_news |= interests[place].by_columns.insert(column.clone()),
+                None => is_news |= !std::mem::replace(&mut interests[place].by_table, true),
             }
+        }
+        if is_news {
+            self.grown.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// A stream begins: these are the published tables and their names.
-    pub(crate) fn begin(&self, names: HashMap<u32, Box<str>>) {
-        *self.names.write() = names;
+    /// Changes whenever something is registered for the first time. What was told before has no tags for it.
+    pub(crate) fn grown(&self) -> u64 {
+        self.grown.load(Ordering::Acquire)
+    }
+
+    /// A stream begins: these are the published tables, and this was registered when the views had been held against them.
+    pub(crate) fn begin(&self, published: HashMap<u32, Published>, grown: u64) {
+        *self.published.write() = published;
+        self.told.store(grown, Ordering::Release);
+    }
+
+    /// Whether the stream tells everything that views depend on. What one depends on that was prepared later is missing in what
+    /// was told before, also in what is not visible yet.
+    pub(crate) fn is_told_all(&self) -> bool {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::ViewsOfLater) {
+            return true;
+        }
+        self.told.load(Ordering::Acquire) == self.grown()
+    }
+
+    /// Whether nothing that the log says of old rows of this table can be relied upon.
+    pub(crate) fn is_uneven(&self, oid: u32) -> bool {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::UnevenBelieved) {
+            return false;
+        }
+        self.published.read().get(&oid).is_some_and(|published| published.is_uneven)
     }
 
     /// The name under which views know the table of this number; what the stream calls it, if it was not there when the
     /// stream began.
     pub(crate) fn table(&self, oid: u32, called: impl FnOnce() -> String) -> Box<str> {
-        let known = self.names.read().get(&oid).cloned();
+        let known = self.published.read().get(&oid).map(|published| published.name.clone());
         #[cfg(candor_sabotage)]
         let known = known.filter(|_| !is(Sabotage::TablesByName));
         known.unwrap_or_else(|| called().into())

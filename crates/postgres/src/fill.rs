@@ -27,6 +27,8 @@ use crate::lsn::Lsn;
 use crate::pool::{Held, Pool, Route, local_settings};
 use candor_core::KeyValue;
 use candor_core::port::{Filled, SourceError};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use futures_util::future::try_join3;
 use params::Text;
 use seen::Told;
@@ -288,8 +290,10 @@ async fn read(
 /// What goes before the statement: behind a pooler its transaction, on a standby the question how far it is.
 fn before(is_pooled: bool, in_recovery: bool, statement_timeout: Duration) -> Option<String> {
     // Each statement has a snapshot of its own, whatever the role's default: what is asked before must not fix it.
-    let begin =
-        || format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {}", local_settings(statement_timeout));
+    let isolation = "ISOLATION LEVEL READ COMMITTED";
+    #[cfg(candor_sabotage)]
+    let isolation = if is(Sabotage::PoolersIsolation) { "" } else { isolation };
+    let begin = || format!("BEGIN {isolation} READ ONLY; {}", local_settings(statement_timeout));
     match (is_pooled, in_recovery) {
         (false, false) => None,
         (false, true) => Some(seen::REPLAYED_SQL.into()),

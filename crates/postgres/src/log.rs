@@ -64,6 +64,8 @@ pub(crate) struct Standing {
     pub(crate) identity: Identity,
     /// Fingerprint of the publication and its tables.
     pub(crate) coverage: String,
+    /// The number at which it was opened. Whoever was not told so far has not heard what was missing before it.
+    pub(crate) opened: u64,
 }
 
 impl Standing {
@@ -86,6 +88,7 @@ pub(crate) struct Log {
     /// For what fills from a standby ask of the primary, so that they delay no proof either.
     pub(crate) looks: Pool,
     questions: fence::Questions,
+    facets: Arc<Facets>,
     asks: mpsc::Sender<Ask>,
     state: watch::Receiver<State>,
     pub(crate) visibility: Arc<Visibility>,
@@ -104,7 +107,7 @@ impl Log {
             pool: Arc::new(Pool::new(looking.clone())),
             asks: asked,
             state,
-            facets,
+            facets: Arc::clone(&facets),
             views,
             visibility: Arc::clone(&visibility),
             followers: Vec::new(),
@@ -121,6 +124,7 @@ impl Log {
             pool: Pool::new(looking.clone()),
             looks: Pool::new(looking),
             questions: fence::Questions::of(&options.publication),
+            facets,
             asks,
             state: watched,
             visibility,

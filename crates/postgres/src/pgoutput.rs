@@ -23,7 +23,7 @@ pub(crate) mod samples;
 mod tests;
 
 pub(crate) use decoder::Decoder;
-pub(crate) use event::{Cell, Event, Old, Relation, Tuple};
+pub(crate) use event::{Cell, Event, Identity as ReplicaIdentity, Old, Relation, Tuple};
 #[cfg(test)]
 pub(crate) use oracle::agree;
 pub(crate) use reader::{Malformed, Reader};

@@ -14,7 +14,7 @@ use crate::standby::{Standby, StandbyFigures};
 use crate::status::{self, SlotFigures, Status};
 use crate::view::Views;
 use crate::visibility::UnderWay;
-use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
+use candor_core::port::{BoxFuture, Feed, Fence, Fill, Log, Source, SourceError, ViewHandle};
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Derived, Epoch, Finding, KeyValue, Position, Severity, Stamp, ViewQuery};
@@ -207,7 +207,7 @@ impl Postgres {
         if is_refused {
             return Err(SourceError::down("only a standby answers, and nothing bounds how far behind it is"));
         }
-        Ok((value, stamp(seen, under_way)))
+        Ok((value, inner.stamp(seen, under_way)))
     }
 
     /// What the slot keeps on the server's disk, and whether anybody reads it; `None` where there is no slot.
@@ -314,7 +314,7 @@ impl Inner {
                 "only a standby answers, and nothing bounds how far behind it is; list the primary first in `url`",
             ));
         }
-        Ok(Fill { stamp: stamp(filled.seen, under_way), answers: filled.answers })
+        Ok(Fill { stamp: self.stamp(filled.seen, under_way), answers: filled.answers })
     }
 
     async fn fill_from_copy(
@@ -323,11 +323,23 @@ impl Inner {
         keys: Arc<[Box<[KeyValue]>]>,
     ) -> Result<Fill, SourceError> {
         if let Some((standby, log)) = self.standby.as_ref().zip(self.log.get())
+            && self.facets.is_told_all()
             && let Some(fill) = standby.fill(log, &*self.views.at(view)?, &keys).await
         {
             return Ok(fill);
         }
         self.fill(view, keys).await
+    }
+
+    /// What a statement saw, as the ledger judges it. It is certain of nothing while the log does not tell all that views depend
+    /// on, or did not when the statement was sent.
+    fn stamp(&self, seen: Seen, under_way: Option<UnderWay>) -> Stamp {
+        let under_way = under_way.filter(|_| self.facets.is_told_all());
+        let log = seen.identity.log();
+        let upper = Position { epoch: Epoch { log, era: 0 }, at: seen.upper.0 };
+        let mut snapshot = seen.snapshot.into_snapshot(upper, 0);
+        snapshot.certain = under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0);
+        Stamp::Snapshot(Arc::new(snapshot))
     }
 
     /// Taken before a statement is sent: what it may not see must not be forgotten meanwhile.
@@ -344,21 +356,12 @@ impl Inner {
     }
 }
 
-/// What a statement saw, as the ledger judges it.
-fn stamp(seen: Seen, under_way: Option<UnderWay>) -> Stamp {
-    let log = seen.identity.log();
-    let upper = Position { epoch: Epoch { log, era: 0 }, at: seen.upper.0 };
-    let mut snapshot = seen.snapshot.into_snapshot(upper, 0);
-    snapshot.certain = under_way.and_then(|under_way| under_way.certain(log, &snapshot)).unwrap_or(0);
-    Stamp::Snapshot(Arc::new(snapshot))
-}
-
 impl Log for Postgres {
-    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+    fn fence(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
         Box::pin(async move { self.inner.log().fence().await })
     }
 
-    fn fence_visible(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+    fn fence_visible(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
         Box::pin(async move { self.inner.log().fence_visible().await })
     }
 

@@ -167,6 +167,13 @@ pub(crate) fn unprovable(
             }
             Oddity::SystemColumn => "system columns such as ctid and xmin are not in the log",
             Oddity::TimeFromText => "text that becomes a date or time may be `now` or `today`",
+            #[cfg(candor_sabotage)]
+            Oddity::NameFromNumber if is(Sabotage::NamesFromElsewhereAllowed) => continue,
+            Oddity::NameFromNumber => {
+                let message = "a number that is shown as a name (such as `::regclass`) changes with the name";
+                findings.push(refused(message, "give the number, or declare proof = \"clock\""));
+                continue;
+            }
         };
         findings.push(refused(message, CLOCK));
     }
@@ -304,6 +311,15 @@ fn untold(publication: &str, catalog: &Catalog, relation: &Relation, is_direct: 
         } else {
             refused(format!("`{name}` is not in the publication `{publication}`, so its changes are not told"), setup)
         });
+    }
+    if let (true, Some(root)) = (found.via_root, &relation.unnamed_root) {
+        findings.push(refused(
+            format!(
+                "`{name}` is published without its root `{root}`: once somebody adds that, changes are told under its name, and \
+                 a moment before anybody can see it"
+            ),
+            format!("ALTER PUBLICATION {} ADD TABLE {root}", crate::catalog::quote(publication)),
+        ));
     }
     if let Some(holder) = relation.holders.iter().find(|holder| holder.old == Old::Nothing) {
         findings.push(refused(

@@ -165,7 +165,8 @@ impl Standby {
         let plan = view.plan().filter(|plan| plan.compiled.is_logged);
         let plan = plan.ok_or_else(|| SourceError::contract("the view is not proven by the log"))?;
         let (standing, fence) = log.fence_visible_by(&log.looks).await?;
-        let fence_at = Lsn(fence.at);
+        let Position { epoch, at } = fence.position;
+        let fence_at = Lsn(at);
         #[cfg(candor_sabotage)]
         let fence_at = if is(Sabotage::StandbyBehind) { Lsn(0) } else { fence_at };
         self.wait_for(fence_at).await?;
@@ -179,13 +180,13 @@ impl Standby {
             if is(Sabotage::StandbyAhead) {
                 break;
             }
-            let visible = log.is_visible_up_to(&under_way, fence.epoch.log, upper.0);
+            let visible = log.is_visible_up_to(&under_way, epoch.log, upper.0);
             if tokio::time::timeout_at(deadline, visible).await.map_err(|_| ahead())?? {
                 break;
             }
             pause = wait(pause, deadline).await.ok_or_else(ahead)?;
         }
-        let upper = Position { epoch: fence.epoch, at: upper.0 };
+        let upper = Position { epoch, at: upper.0 };
         let snapshot = raw.seen.snapshot.into_snapshot(upper, certain.0);
         Ok(Fill { stamp: Stamp::Snapshot(Arc::new(snapshot)), answers: raw.answers })
     }

@@ -167,6 +167,12 @@ impl Visibility {
         }
     }
 
+    /// Up to where this log was decoded; zero if another is followed.
+    pub(crate) fn told_to(&self, log: LogId) -> u64 {
+        let state = self.state.lock();
+        if state.log == Some(log) { state.watermark } else { 0 }
+    }
+
     /// Whether everything up to `at` of this log was decoded already.
     pub(crate) fn has_reached(&self, log: LogId, at: u64) -> bool {
         let state = self.state.lock();

@@ -106,7 +106,7 @@ impl Source for SqliteWorld {
                     LoadFault::None => linger(world.draw()).await,
                     LoadFault::StampAfterRead => {
                         linger_until_changed(world.draw(), &world, &history, key).await;
-                        loaded.stamp = candor::Stamp::Sequence(sqlite.fence().await?);
+                        loaded.stamp = candor::Stamp::Sequence(sqlite.fence().await?.position);
                     }
                 }
                 let answer = loaded.answers.pop().unwrap_or_else(Loaded::absent);

@@ -21,8 +21,8 @@ use crate::status::{self, Status};
 use crate::trim::{Trimmed, Trimmer};
 use crate::view::Views;
 use crate::watch::Plan;
-use candor_core::port::{BoxFuture, Feed, Fill, Log, Source, SourceError, ViewHandle};
-use candor_core::{Derived, Finding, KeyValue, Position, Severity, ViewQuery};
+use candor_core::port::{BoxFuture, Feed, Fence, Fill, Log, Source, SourceError, ViewHandle};
+use candor_core::{Derived, Finding, KeyValue, Severity, ViewQuery};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
@@ -251,13 +251,14 @@ impl Sqlite {
 }
 
 impl Log for Sqlite {
-    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+    fn fence(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
         Box::pin(async move {
             let (answer, wait) = oneshot::channel();
             let asks = &self.inner.asks;
             asks.push(Ask::Fence(answer))
                 .map_err(|refused| self.refusal(refused, "fences", asks.places()))?;
-            wait.await.map_err(|_| fault::closed())?
+            // Without its triggers a table would be left out; but whoever drops them changes the schema, and so the epoch.
+            wait.await.map_err(|_| fault::closed())?.map(Fence::whole)
         })
     }
 

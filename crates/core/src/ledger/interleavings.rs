@@ -39,6 +39,8 @@ struct Scenario {
     entries: &'static [(u64, &'static [Tag], u64)],
     /// The same for those who look after the beginning of the next epoch.
     next: &'static [(u64, &'static [Tag], u64)],
+    /// Whether the log falls silent, so that it counts what it vouches for, and not how far it has told.
+    is_silent: bool,
     /// The verdicts that some reader must meet, or the scenario shows nothing.
     met: &'static [&'static str],
 }
@@ -68,6 +70,7 @@ const SCENARIOS: &[Scenario] = &[
         }],
         entries: &[(0, &[A], 1), (0, &[C, A], 1), (0, &[B], NEVER)],
         next: &[],
+        is_silent: false,
         met: &["current", "outdated"],
     },
     Scenario {
@@ -83,6 +86,7 @@ const SCENARIOS: &[Scenario] = &[
         }],
         entries: &[(0, &[A], 2), (0, &[C, A], 1), (1, &[C, A], 2)],
         next: &[],
+        is_silent: false,
         met: &["current", "outdated"],
     },
     Scenario {
@@ -93,6 +97,7 @@ const SCENARIOS: &[Scenario] = &[
         meanwhile: &[|ledger| apply(ledger, EPOCH, 0, 1, &[A]), |ledger| prove(ledger, EPOCH, 1)],
         entries: &[(0, &[A], 1)],
         next: &[],
+        is_silent: false,
         met: &["current", "outdated"],
     },
     Scenario {
@@ -107,7 +112,26 @@ const SCENARIOS: &[Scenario] = &[
         }],
         entries: &[(0, &[A], 1), (0, &[A, C], 1)],
         next: &[],
+        is_silent: false,
         met: &["current", "outdated", "void"],
+    },
+    Scenario {
+        name: "a silence, and a gap",
+        remembered: 4,
+        interruptions: None,
+        // The change at 1, on A, is never told; the log goes on.
+        before: |ledger| {
+            ledger.prove(Moment::ZERO, Fence { position: at(EPOCH, 0), vouched: 0, since: 0 });
+            apply(ledger, EPOCH, 0, 1, &[C]);
+        },
+        meanwhile: &[|ledger| {
+            ledger.apply(&Record::opening(EPOCH, 2));
+            ledger.prove(Moment::from_nanos(2), Fence { position: at(EPOCH, 2), vouched: 2, since: 2 });
+        }],
+        entries: &[(0, &[A], 1)],
+        next: &[],
+        is_silent: true,
+        met: &["current", "void"],
     },
     Scenario {
         name: "detail is forgotten",
@@ -121,6 +145,7 @@ const SCENARIOS: &[Scenario] = &[
         }],
         entries: &[(0, &[A], 1), (0, &[B], 2)],
         next: &[],
+        is_silent: false,
         met: &["current", "outdated", "void"],
     },
     Scenario {
@@ -138,6 +163,7 @@ const SCENARIOS: &[Scenario] = &[
         }],
         entries: &[(0, &[A], 1), (1, &[A], NEVER)],
         next: &[(10, &[A], 11)],
+        is_silent: false,
         met: &["current", "outdated", "void"],
     },
     Scenario {
@@ -151,6 +177,7 @@ const SCENARIOS: &[Scenario] = &[
         }],
         entries: &[(0, &[A], 1)],
         next: &[(10, &[A], NEVER)],
+        is_silent: false,
         met: &["current", "outdated", "void"],
     },
 ];
@@ -163,8 +190,12 @@ fn apply(ledger: &Ledger, epoch: Epoch, previous: u64, at: u64, tags: &[Tag]) {
     ledger.apply(&Record { epoch, previous, at, changes: vec![change] });
 }
 
-fn prove(ledger: &Ledger, epoch: Epoch, at: u64) {
-    ledger.prove(Moment::from_nanos(at), Position { epoch, at });
+fn prove(ledger: &Ledger, epoch: Epoch, number: u64) {
+    ledger.prove(Moment::from_nanos(number), at(epoch, number));
+}
+
+fn at(epoch: Epoch, at: u64) -> Position {
+    Position { epoch, at }
 }
 
 fn entry(sight: &Sight, at: u64, tags: &[Tag]) -> Entry<()> {
@@ -266,15 +297,16 @@ fn look(ledger: &Ledger, scenario: &Scenario, sight: &Sight, asks: Asks) {
             Asks::JudgeExactly => ledger.judge_at(sight, &entry, u64::MAX),
             Asks::JudgeAtWatermark => ledger.judge_at(sight, &entry, sight.watermark),
         };
-        check_verdict(sight, *lacks, verdict);
+        check_verdict(scenario, sight, *lacks, verdict);
     }
 }
 
-fn check_verdict(sight: &Sight, lacks: u64, verdict: Verdict) {
+fn check_verdict(scenario: &Scenario, sight: &Sight, lacks: u64, verdict: Verdict) {
     let too_late = |moment: Option<Moment>| moment.is_some_and(|moment| moment.as_nanos() >= lacks);
     let word = match verdict {
         Verdict::Current { proven } => {
-            assert!(proven < lacks, "proven to {proven}, and lacks {lacks}: {sight:?}");
+            let said = if scenario.is_silent { sight.vouched_for(proven) } else { proven };
+            assert!(said < lacks, "proven to {said}, and lacks {lacks}: {sight:?}");
             // What a receipt would name.
             assert!(!too_late(sight.proven_until), "lacks {lacks}, and is said to reflect {sight:?}");
             "current"

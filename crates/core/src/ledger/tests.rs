@@ -196,6 +196,28 @@ fn of_an_overlapping_record_only_the_new_part_counts() {
 }
 
 #[test]
+fn a_fence_from_behind_a_gap_says_nothing_before_the_gap_is_met() {
+    let ledger = Ledger::new(LedgerSize::default());
+    ledger.apply(&Record::opening(EPOCH, 100));
+    let at = |at| Position { epoch: EPOCH, at };
+    let asked_at = Moment::from_nanos(7);
+    // It lies below the watermark: all that is known of the log was silent about something.
+    let fence = Fence { position: at(100), vouched: 200, since: 101 };
+    assert!(!ledger.prove(asked_at, fence));
+    assert_eq!((sight(&ledger).proven_until, sight(&ledger).whole()), (None, at(0)));
+    ledger.apply(&Record::opening(EPOCH, 101));
+    assert!(ledger.prove(asked_at, fence));
+    assert_eq!((sight(&ledger).proven_until, sight(&ledger).whole()), (Some(asked_at), at(101)));
+    assert_eq!(sight(&ledger).vouched_for(300), 200);
+    // What another epoch vouches for is nothing to this one.
+    let next = Epoch { era: 1, ..EPOCH };
+    ledger.apply(&Record::opening(next, 150));
+    assert_eq!(sight(&ledger).whole().at, 0);
+    ledger.prove(asked_at, fence);
+    assert_eq!(sight(&ledger).whole().at, 0);
+}
+
+#[test]
 fn a_gap_voids_what_was_proven_below_it_and_nothing_else() {
     let ledger = ledger(8);
     let tagged = |at| (entry(&ledger, at, &[A]), entry(&ledger, at, &[B]));

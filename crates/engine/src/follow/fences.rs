@@ -5,7 +5,7 @@
 
 use super::{FeedStatus, Follower, Shared};
 use crate::sync::Ordering;
-use candor_core::port::SourceError;
+use candor_core::port::{self, SourceError};
 use candor_core::{Moment, Position};
 use std::sync::Arc;
 use std::task::Poll;
@@ -46,11 +46,11 @@ enum Extent {
     Logged,
 }
 
-/// A source's position and the moment before it was asked for.
+/// What a source said of now, and the moment before it was asked.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Fence {
     asked_at: Moment,
-    position: Position,
+    said: port::Fence,
 }
 
 impl Follower {
@@ -89,7 +89,7 @@ impl Follower {
         if patience >= limit * 2 {
             let fence = shared.fence(extent).await.map_err(|error| error.message)?;
             if shared.is_proven(&fence) {
-                return Ok(fence.position);
+                return Ok(fence.said.position);
             }
             let until = shared.world.now().plus(limit);
             return Box::pin(shared.within(until, shared.prove_from(fence, extent))).await;
@@ -108,7 +108,7 @@ impl Follower {
     /// Why the source does not tell.
     pub async fn ask(&self, deadline: Moment) -> Result<Position, String> {
         match self.shared.world.within(deadline, self.shared.fence(Extent::Logged)).await {
-            Some(Ok(fence)) => Ok(fence.position),
+            Some(Ok(fence)) => Ok(fence.said.position),
             Some(Err(error)) => Err(error.message),
             None => Err("the source did not tell its position in time".to_owned()),
         }
@@ -131,19 +131,20 @@ impl Shared {
             loop {
                 // Told of everything from here on, whether or not it is polled by then.
                 let advanced = self.advanced.notified();
-                if self.ledger.prove(fence.asked_at, fence.position) {
-                    return Ok(fence.position);
+                if self.ledger.prove(fence.asked_at, fence.said) {
+                    return Ok(fence.said.position);
                 }
                 if let FeedStatus::Down(why) = &*self.status.borrow() {
                     return Err(why.clone());
                 }
                 // The epoch may have ended between the question and now; then the position is never reached and the
                 // question must be asked again. Or the feed is about to tell of the new epoch; so it is given a moment.
-                let another = self.ledger.sight().is_some_and(|sight| sight.epoch != fence.position.epoch);
+                let another =
+                    self.ledger.sight().is_some_and(|sight| sight.epoch != fence.said.position.epoch);
                 if another {
                     let moment = self.world.now().plus(EPOCH_PATIENCE);
                     let _ = self.world.within(moment, advanced).await;
-                    if !self.ledger.prove(fence.asked_at, fence.position) {
+                    if !self.ledger.prove(fence.asked_at, fence.said) {
                         break;
                     }
                 } else {
@@ -158,7 +159,10 @@ impl Shared {
     /// ledger's fields alone, so that those who wait together do not stand in line for its lock.
     fn is_proven(&self, fence: &Fence) -> bool {
         self.ledger.sight().is_some_and(|sight| {
-            sight.proven_until >= Some(fence.asked_at) && sight.position().reaches(fence.position)
+            sight.proven_until >= Some(fence.asked_at)
+                && sight.position().reaches(fence.said.position)
+                && sight.watermark >= fence.said.since
+                && sight.vouched >= fence.said.vouched
         })
     }
 
@@ -201,7 +205,7 @@ impl Shared {
             let is_position_wanted = waiting.iter().any(|waiter| waiter.extent == Extent::Logged);
             let question = if is_position_wanted { log.fence() } else { log.fence_visible() };
             let answer = match self.world.within(limit, question).await {
-                Some(answer) => answer.map(|position| Fence { asked_at, position }),
+                Some(answer) => answer.map(|said| Fence { asked_at, said }),
                 None => Err(SourceError::slow("the source did not tell its position in time")),
             };
             #[cfg(candor_sabotage)]
@@ -210,7 +214,9 @@ impl Shared {
                 Ok(fence) => {
                     let mut state = self.state.lock();
                     // A fence of a log that was left is never reached; it must not stand in the way of later ones.
-                    state.unproven.retain(|older| older.position.epoch.log == fence.position.epoch.log);
+                    state
+                        .unproven
+                        .retain(|older| older.said.position.epoch.log == fence.said.position.epoch.log);
                     state.unproven.truncate(1);
                     state.unproven.push_back(*fence);
                     drop(state);
@@ -243,8 +249,7 @@ impl Shared {
     pub(super) fn prove_latest(&self) {
         let mut state = self.state.lock();
         // A later fence may lie lower: it covers less. It proves what the earlier one would have.
-        let proven =
-            state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.position));
+        let proven = state.unproven.iter().rposition(|fence| self.ledger.prove(fence.asked_at, fence.said));
         if let Some(latest) = proven {
             state.unproven.drain(..=latest);
         }

@@ -61,13 +61,22 @@ impl Need {
 }
 
 impl<V> Look<V> {
+    /// How far the entry reflects everything on its own tags, in the glance's epoch: as far as it was judged, and the log is
+    /// known to have left nothing out.
+    pub(crate) fn reflects(&self) -> u64 {
+        let judged = match self.verdict {
+            Verdict::Current { .. } => self.sight.watermark.max(self.entry.proven()),
+            Verdict::Outdated(_) | Verdict::Void(Void::Forgotten) => self.entry.proven(),
+            // It may have been judged up to there by a log that left something out: hence the gap.
+            Verdict::Void(Void::BelowHorizon | Void::OtherEpoch) => 0,
+        };
+        self.sight.vouched_for(judged)
+    }
+
     /// Whether the entry reflects everything up to `token` on its own tags.
     fn reaches(&self, token: Position) -> bool {
-        if !self.logged || self.verdict == Verdict::Void(Void::OtherEpoch) {
-            return false;
-        }
-        let current = matches!(self.verdict, Verdict::Current { .. }) && self.sight.position().reaches(token);
-        current || Position { epoch: self.sight.epoch, at: self.entry.proven() }.reaches(token)
+        let is_known = self.logged && self.verdict != Verdict::Void(Void::OtherEpoch);
+        is_known && Position { epoch: self.sight.epoch, at: self.reflects() }.reaches(token)
     }
 }
 

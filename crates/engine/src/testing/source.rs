@@ -3,7 +3,7 @@
 use crate::error::LoadError;
 use crate::load::{Load, LoadContext, Loaded};
 use crate::many::{LoadMany, ManyLoaded};
-use candor_core::port::{BoxFuture, Feed, Log, SourceError};
+use candor_core::port::{BoxFuture, Feed, Fence, Log, SourceError};
 use candor_core::{Change, Epoch, LogId, Position, Record, Stamp, Tag, Xid};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -194,13 +194,13 @@ where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
+    fn fence(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
         let mut state = self.inner.state.lock();
         state.fences += 1;
         let answer = if state.down {
             Err(SourceError::down("the memory source was told to be down"))
         } else {
-            Ok(Position { epoch: state.epoch, at: state.changes.len() as u64 })
+            Ok(Fence::whole(Position { epoch: state.epoch, at: state.changes.len() as u64 }))
         };
         Box::pin(std::future::ready(answer))
     }

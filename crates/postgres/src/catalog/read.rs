@@ -87,10 +87,14 @@ pub(crate) async fn read(
             partitions.iter().filter_map(holds).collect()
         };
         // The topmost of a table and those it is a partition of that the publication names.
-        let logged = kin(Way::Above).into_iter().rev().chain([oid]).find(|above| published.contains(above));
-        let logged_as = logged
-            .and_then(|above| places.get(&above))
-            .map(|above| format!("{}.{}", above.schema, above.name));
+        let lineage: Vec<u32> = kin(Way::Above).into_iter().rev().chain([oid]).collect();
+        let logged = lineage.iter().position(|above| published.contains(above));
+        let full_name = |at: usize| {
+            let above = lineage.get(at).and_then(|above| places.get(above));
+            above.map(|above| format!("{}.{}", above.schema, above.name))
+        };
+        let logged_as = logged.and_then(full_name);
+        let unnamed_root = logged.filter(|at| *at > 0).and_then(|_| full_name(0));
         let unique = place
             .indexes
             .iter()
@@ -112,6 +116,7 @@ pub(crate) async fn read(
                 columns: place.columns.into_iter().map(|(_, column)| column).collect(),
                 heirs: kin(Way::Heir),
                 logged_as,
+                unnamed_root,
                 holders,
                 unique,
             },
@@ -209,11 +214,19 @@ async fn places(client: &Client, oids: &[u32]) -> Result<BTreeMap<u32, Place>, E
         .query(
             "SELECT a.attrelid, a.attnum::int4, a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), \
                coalesce(l.collisdeterministic, true), a.attgenerated <> '', \
-               coalesce((SELECT e.typname = ANY($2::text[]) \
-                   OR EXISTS (SELECT FROM pg_class o WHERE o.oid = e.typrelid AND o.relkind <> 'c') \
-                 FROM pg_type t JOIN pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' THEN t.typelem \
-                   WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
-                 WHERE t.oid = a.atttypid), false) \
+               EXISTS (WITH RECURSIVE parts(oid) AS ( \
+                   SELECT a.atttypid \
+                   UNION \
+                   SELECT inner_part.oid FROM parts JOIN pg_type t ON t.oid = parts.oid \
+                   CROSS JOIN LATERAL ( \
+                     SELECT t.typelem WHERE t.typcategory = 'A' \
+                     UNION ALL SELECT t.typbasetype WHERE t.typtype = 'd' \
+                     UNION ALL SELECT p.atttypid FROM pg_attribute p \
+                       WHERE t.typtype = 'c' AND p.attrelid = t.typrelid AND p.attnum > 0 AND NOT p.attisdropped \
+                     UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid) AS inner_part(oid)) \
+                 SELECT FROM parts JOIN pg_type e ON e.oid = parts.oid \
+                 WHERE e.typname = ANY($2::text[]) \
+                   OR EXISTS (SELECT FROM pg_class o WHERE o.oid = e.typrelid AND o.relkind <> 'c')) \
              FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation \
              WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, 2",
             &[&oids, &SHOWS_NAMES.as_slice()],

@@ -23,6 +23,13 @@ use tokio_postgres::error::Error;
 const TIMES: [u32; 16] =
     [1082, 1083, 1114, 1184, 1266, 1182, 1183, 1115, 1185, 1270, 3908, 3910, 3912, 4533, 4534, 4535];
 
+/// `regclass` and its like (`regproc`, `regprocedure`, `regoper`, `regoperator`, `regtype`, `regrole`, `regnamespace`,
+/// `regconfig`, `regdictionary`, `regcollation`), and arrays of them.
+const NAMES: [u32; 22] = [
+    2205, 24, 2202, 2203, 2204, 2206, 4096, 4089, 3734, 3769, 4191, 2210, 1008, 2207, 2208, 2209, 2211, 4097,
+    4090, 3735, 3770, 4192,
+];
+
 const VIEW: &str = "candor_view";
 
 /// What the server says.
@@ -74,6 +81,8 @@ pub(crate) enum Oddity {
     SystemColumn,
     /// Text becomes a date or time, which may be `now` or `today`.
     TimeFromText,
+    /// A number becomes the name that something has now.
+    NameFromNumber,
 }
 
 /// Makes the temporary view. An error is the server's opinion of the query.
@@ -145,6 +154,8 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
             functions.extend(numbers_after(tree, field));
         }
         operators.extend(numbers_after(tree, ":opno "));
+        // Of rows that are compared with rows.
+        operators.extend(lists_after(tree, ":opnos (o ").flatten());
         told.has_whole_rows |= tree.contains(":varattno 0 ");
         told.has_times |= numbers_after(tree, ":consttype ").any(|oid| TIMES.contains(&oid));
         told.oddities.extend(oddities(tree));
@@ -208,6 +219,8 @@ fn oddities(tree: &str) -> Vec<Oddity> {
     let casts_text = tree.contains("{COERCEVIAIO ");
     let to_time = numbers_after(tree, ":resulttype ").any(|oid| TIMES.contains(&oid));
     note(casts_text && to_time, Oddity::TimeFromText);
+    let to_name = |field| numbers_after(tree, field).any(|oid| NAMES.contains(&oid));
+    note(to_name(":resulttype ") || to_name(":funcresulttype "), Oddity::NameFromNumber);
     found
 }
 
@@ -217,6 +230,17 @@ fn numbers_after<'a>(tree: &'a str, field: &'a str) -> impl Iterator<Item = u32>
         let rest = &tree[at + field.len()..];
         let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
         rest[..end].parse().ok()
+    })
+}
+
+/// The numbers in the lists that follow a field's name and the beginning of a list.
+fn lists_after<'a>(
+    tree: &'a str,
+    field: &'a str,
+) -> impl Iterator<Item = impl Iterator<Item = u32> + 'a> + 'a {
+    tree.match_indices(field).map(move |(at, _)| {
+        let list = tree[at + field.len()..].split(')').next().unwrap_or_default();
+        list.split_whitespace().filter_map(|number| number.parse().ok())
     })
 }
 
@@ -234,6 +258,9 @@ mod tests {
                     :resulttype 1082 :r} :rowMarks ({ROWMARKCLAUSE :rti 1}) :relid 5})";
         assert_eq!(numbers_after(tree, ":relid ").collect::<Vec<_>>(), [16418, 5]);
         assert_eq!(oddities(tree), [Oddity::RowLock, Oddity::SystemColumn, Oddity::TimeFromText]);
+        let rows = "{ROWCOMPAREEXPR :rctype 1 :opnos (o 97 521) :opfamilies (o 1976)}";
+        assert_eq!(lists_after(rows, ":opnos (o ").flatten().collect::<Vec<_>>(), [97, 521]);
+        assert_eq!(oddities("{RELABELTYPE :arg {VAR } :resulttype 2205 :r}"), [Oddity::NameFromNumber]);
         assert_eq!(oddities("{VAR :varno 1 :varattno -6 } {VAR :varattno 0 } :resulttype 1082"), []);
     }
 }

@@ -16,13 +16,18 @@
 //!                                          ▼
 //!                                  no proof; the log is followed anew
 //! ```
+//!
+//! That is enough for what is visible when it is asked. A position says more: that nothing at or below it is left out, also of
+//! what becomes visible later. The log may have been made silent after the snapshot was taken and before the position was
+//! read; so what is *vouched for* was logged before the whole question was asked ([`Fence::vouched`]). Whoever asks for a
+//! position gets that of a glance, with the whole question after it, unless as much was vouched for already.
 
 use super::{Ask, Log, Standing, covered, is_pending, pending};
 use crate::fill::Visible;
 use crate::identity::started_sql;
 use crate::pool::{Held, Pool, Route};
 use crate::visibility::{Era, UnderWay};
-use candor_core::port::SourceError;
+use candor_core::port::{Fence, SourceError};
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
 use candor_core::{LogId, Position};
@@ -48,8 +53,19 @@ pub(super) struct Questions {
 struct Intact {
     /// The stream, which names the server and its start, and the snapshot as text.
     under: Option<(Standing, String)>,
+    /// What that stream vouches for: logged before the question that found it intact.
+    vouched: u64,
     /// Glances in a row that were not enough.
     in_vain: u32,
+}
+
+/// What a fence is wanted for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// To know of everything that is visible.
+    Visible,
+    /// For the position itself, which has to be vouched for.
+    Position,
 }
 
 /// What a fence was told.
@@ -61,6 +77,16 @@ struct Told {
     coverage: Option<String>,
     /// Whether the publication is being changed by somebody nobody sees yet. Only if the whole question was asked.
     is_pending: bool,
+}
+
+/// What a fence found out: nothing is missing in the log that was visible when it was asked.
+struct Found {
+    standing: Standing,
+    /// At or above whatever was visible.
+    at: u64,
+    snapshot: String,
+    started: i64,
+    vouched: u64,
 }
 
 impl Questions {
@@ -87,54 +113,60 @@ impl Questions {
         intact.under.is_some() && intact.in_vain < GLANCES_MAX
     }
 
-    /// Whether the fingerprint was found intact under this very snapshot.
-    fn is_intact_under(&self, standing: &Standing, snapshot: &str) -> bool {
+    /// Whether the fingerprint was found intact under this very snapshot: then what was vouched for.
+    fn intact_under(&self, standing: &Standing, snapshot: &str) -> Option<u64> {
         let mut intact = self.intact.lock();
         let known = intact.under.as_ref().is_some_and(|(of, under)| under == snapshot && of == standing);
         #[cfg(candor_sabotage)]
         let known = known || is(Sabotage::FingerprintOfAnySnapshot);
         intact.in_vain = if known { 0 } else { intact.in_vain + 1 };
-        known
+        known.then_some(intact.vouched)
     }
 
-    fn found_intact(&self, standing: Standing, snapshot: String) {
+    /// The fingerprint was found intact by a question before which this much had been logged. What the stream vouches for.
+    fn found_intact(&self, standing: Standing, snapshot: String, logged: u64) -> u64 {
         let mut intact = self.intact.lock();
+        let is_same_stream = intact.under.as_ref().is_some_and(|(of, _)| *of == standing);
+        intact.vouched = if is_same_stream { intact.vouched.max(logged) } else { logged };
         let under = (standing, snapshot);
         if intact.under.as_ref() == Some(&under) {
             intact.in_vain = 0;
         } else {
             intact.under = Some(under);
         }
+        intact.vouched
     }
 }
 
 impl Log {
     /// The server's position now. See [`candor_core::port::Log::fence`].
-    pub(crate) async fn fence(&self) -> Result<Position, SourceError> {
-        let (standing, told) = self.asked(&self.pool).await?;
-        Ok(self.reach(&standing, told.at))
+    pub(crate) async fn fence(&self) -> Result<Fence, SourceError> {
+        let found = self.asked(&self.pool, Wanted::Position).await?;
+        let position = self.reach(&found.standing, found.at);
+        Ok(Fence { position, vouched: found.vouched, since: found.standing.opened })
     }
 
     /// A position at or above everything visible now. See [`candor_core::port::Log::fence_visible`].
-    pub(crate) async fn fence_visible(&self) -> Result<Position, SourceError> {
+    pub(crate) async fn fence_visible(&self) -> Result<Fence, SourceError> {
         Ok(self.fence_visible_by(&self.pool).await?.1)
     }
 
     /// The same by connections of one's own, and the stream it belongs to.
-    pub(crate) async fn fence_visible_by(&self, pool: &Pool) -> Result<(Standing, Position), SourceError> {
-        let (standing, told) = self.asked(pool).await?;
-        let era = Era { log: standing.identity.log(), started_micros: told.started };
-        let at = match Visible::parse(&told.snapshot) {
+    pub(crate) async fn fence_visible_by(&self, pool: &Pool) -> Result<(Standing, Fence), SourceError> {
+        let found = self.asked(pool, Wanted::Visible).await?;
+        let era = Era { log: found.standing.identity.log(), started_micros: found.started };
+        let at = match Visible::parse(&found.snapshot) {
             Ok(snapshot) => {
-                let known = self.visibility.shown(era, &snapshot, told.at);
-                tokio::time::timeout(DECODING, known).await.unwrap_or(told.at)
+                let known = self.visibility.shown(era, &snapshot, found.at);
+                tokio::time::timeout(DECODING, known).await.unwrap_or(found.at)
             }
-            Err(_) => told.at,
+            Err(_) => found.at,
         };
         #[cfg(candor_sabotage)]
-        let at = if is(Sabotage::VisibleIsInsert) { told.at } else { at };
-        let position = self.reach(&standing, at);
-        Ok((standing, position))
+        let at = if is(Sabotage::VisibleIsInsert) { found.at } else { at };
+        let position = self.reach(&found.standing, at);
+        let fence = Fence { position, vouched: found.vouched, since: found.standing.opened };
+        Ok((found.standing, fence))
     }
 
     /// Whether everything that was logged up to a position is visible at the server now. Waits until the log was told so
@@ -145,15 +177,15 @@ impl Log {
         log: LogId,
         at: u64,
     ) -> Result<bool, SourceError> {
-        let (standing, told) = self.asked(&self.looks).await?;
+        let Found { standing, at: insert, snapshot, .. } = self.asked(&self.looks, Wanted::Visible).await?;
         let epoch = standing.epoch();
         if epoch.log != log {
             return Err(SourceError::down("the log is followed anew"));
         }
-        let seen = Visible::parse(&told.snapshot).map_err(SourceError::down)?;
+        let seen = Visible::parse(&snapshot).map_err(SourceError::down)?;
         self.reach(&standing, at);
         self.visibility.reached(log, at).await;
-        let snapshot = seen.into_snapshot(Position { epoch, at: told.at }, 0);
+        let snapshot = seen.into_snapshot(Position { epoch, at: insert }, 0);
         let certain = under_way.certain(log, &snapshot);
         let certain = certain.ok_or_else(|| SourceError::down("the log is followed anew"))?;
         Ok(certain >= at)
@@ -170,23 +202,38 @@ impl Log {
     }
 
     /// What the server says of now, if the log still tells what its stream was begun with.
-    async fn asked(&self, pool: &Pool) -> Result<(Standing, Told), SourceError> {
+    async fn asked(&self, pool: &Pool, wanted: Wanted) -> Result<Found, SourceError> {
         let standing = self.standing()?;
+        self.is_told_all(&standing)?;
+        let mut logged = self.visibility.told_to(standing.identity.log());
         let mut held = pool.acquire().await?;
         held.busy();
-        let mut told = None;
-        if self.questions.is_glance_worth_it() {
-            let glance = ask(&mut held, &self.questions.glance_sql).await?;
-            let enough =
-                self.is_of(&standing, &glance) && self.questions.is_intact_under(&standing, &glance.snapshot);
-            told = enough.then_some(glance);
-        }
-        let told = match told {
-            Some(told) => told,
-            None => ask(&mut held, &self.questions.whole_sql).await?,
+        let Questions { glance_sql, whole_sql, .. } = &self.questions;
+        let (glance, mut told) = if self.questions.is_glance_worth_it() {
+            let glance = ask(&mut held, glance_sql).await?;
+            if self.is_of(&standing, &glance)
+                && let Some(vouched) = self.questions.intact_under(&standing, &glance.snapshot)
+                && (wanted == Wanted::Visible || vouched >= glance.at)
+            {
+                held.settled();
+                let Told { at, snapshot, started, .. } = glance;
+                return Ok(Found { standing, at, snapshot, started, vouched });
+            }
+            (Some(glance), ask(&mut held, whole_sql).await?)
+        } else if wanted == Wanted::Position {
+            let (glance, told) = ask_both(&mut held, glance_sql, whole_sql).await?;
+            (Some(glance), told)
+        } else {
+            (None, ask(&mut held, whole_sql).await?)
         };
         held.settled();
         drop(held);
+        if let Some(glance) = glance.filter(|glance| glance.started == told.started) {
+            logged = logged.max(glance.at);
+            if wanted == Wanted::Position {
+                told.at = glance.at;
+            }
+        }
         if !self.is_of(&standing, &told) {
             // Or its statistics were reset, which looks the same and cuts no stream.
             let _ = self.asks.try_send(Ask::Stale(standing));
@@ -197,20 +244,28 @@ impl Log {
             let _ = self.asks.try_send(Ask::Stale(standing));
             return Err(is_pending());
         }
-        if let Some(coverage) = &told.coverage {
-            let is_intact = *coverage == standing.coverage;
-            #[cfg(candor_sabotage)]
-            let is_intact = is_intact || is(Sabotage::FingerprintAtFence);
-            if !is_intact {
-                // Whoever asks gets no proof; the task begins anew and finds out what changed.
-                let _ = self.asks.try_send(Ask::Stale(standing));
-                return Err(SourceError::down(
-                    "the publication or a table in it changed; the log is followed anew",
-                ));
-            }
-            self.questions.found_intact(standing.clone(), told.snapshot.clone());
+        let is_intact = told.coverage.as_ref() == Some(&standing.coverage);
+        #[cfg(candor_sabotage)]
+        let is_intact = is_intact || is(Sabotage::FingerprintAtFence);
+        if !is_intact {
+            // Whoever asks gets no proof; the task begins anew and finds out what changed.
+            let _ = self.asks.try_send(Ask::Stale(standing));
+            return Err(SourceError::down(
+                "the publication or a table in it changed; the log is followed anew",
+            ));
         }
-        Ok((standing, told))
+        let vouched = self.questions.found_intact(standing.clone(), told.snapshot.clone(), logged);
+        Ok(Found { standing, at: told.at, snapshot: told.snapshot, started: told.started, vouched })
+    }
+
+    /// What a view depends on that was prepared after the stream began is missing in what was told before, also in what is not
+    /// visible yet.
+    fn is_told_all(&self, standing: &Standing) -> Result<(), SourceError> {
+        if self.facets.is_told_all() {
+            return Ok(());
+        }
+        let _ = self.asks.try_send(Ask::Stale(standing.clone()));
+        Err(SourceError::down("a view was prepared after the log was followed; it is followed anew"))
     }
 
     /// Whether the server that answered is the one whose log is followed.
@@ -224,18 +279,45 @@ impl Log {
 }
 
 async fn ask(held: &mut Held, sql: &Arc<str>) -> Result<Told, SourceError> {
-    let doing = |error: tokio_postgres::Error| crate::fault::of("asking for the position", &error);
-    let route = held.route;
-    #[cfg(candor_sabotage)]
-    let route = if is(Sabotage::NamesBehindPooler) { Route::Direct } else { route };
-    let row = match route {
+    let row = match route(held) {
         Route::Direct => {
             let statement = held.prepared(sql, &[]).await.map_err(doing)?;
-            held.client.query_one(&statement, &[]).await.map_err(doing)?
+            held.client.query_one(&statement, &[]).await
         }
         // By name, the next session might know another statement, and answer that.
-        Route::Pooler => held.client.query_typed_one(sql, &[]).await.map_err(doing)?,
+        Route::Pooler => held.client.query_typed_one(sql, &[]).await,
     };
+    read(&row.map_err(doing)?)
+}
+
+/// Two questions in one round trip; the server takes the second one's snapshot after it has answered the first.
+async fn ask_both(held: &mut Held, first: &Arc<str>, then: &Arc<str>) -> Result<(Told, Told), SourceError> {
+    let (first, then) = match route(held) {
+        Route::Direct => {
+            let first = held.prepared(first, &[]).await.map_err(doing)?;
+            let then = held.prepared(then, &[]).await.map_err(doing)?;
+            tokio::join!(held.client.query_one(&first, &[]), held.client.query_one(&then, &[]))
+        }
+        Route::Pooler => {
+            tokio::join!(held.client.query_typed_one(first, &[]), held.client.query_typed_one(then, &[]))
+        }
+    };
+    Ok((read(&first.map_err(doing)?)?, read(&then.map_err(doing)?)?))
+}
+
+fn route(held: &Held) -> Route {
+    #[cfg(candor_sabotage)]
+    if is(Sabotage::NamesBehindPooler) {
+        return Route::Direct;
+    }
+    held.route
+}
+
+fn doing(error: tokio_postgres::Error) -> SourceError {
+    crate::fault::of("asking for the position", &error)
+}
+
+fn read(row: &tokio_postgres::Row) -> Result<Told, SourceError> {
     let read = |error: tokio_postgres::Error| crate::fault::of("reading the position", &error);
     let at: i64 = row.try_get(0).map_err(read)?;
     let is_whole = row.len() > 3;
@@ -259,38 +341,44 @@ mod tests {
 
     fn standing(started_micros: i64, coverage: &str) -> Standing {
         let identity = Identity { system: 1, timeline: 1, started_micros, database: "shop".into() };
-        Standing { identity, coverage: coverage.into() }
+        Standing { identity, coverage: coverage.into(), opened: 0 }
     }
 
     #[test]
     fn a_glance_is_enough_only_under_the_snapshot_and_for_the_stream_that_were_found_intact() {
         let questions = Questions::of("candor");
         assert!(!questions.is_glance_worth_it(), "nothing was found intact yet");
-        questions.found_intact(standing(7, "a"), "700:702:700".into());
+        assert_eq!(questions.found_intact(standing(7, "a"), "700:702:700".into(), 90), 90);
         assert!(questions.is_glance_worth_it());
-        assert!(questions.is_intact_under(&standing(7, "a"), "700:702:700"));
+        assert_eq!(questions.intact_under(&standing(7, "a"), "700:702:700"), Some(90));
         for (of, snapshot) in [
             (standing(7, "a"), "700:703:700"),
             (standing(7, "a"), "702:702:"),
             (standing(7, "b"), "700:702:700"),
             (standing(8, "a"), "700:702:700"),
         ] {
-            assert!(!questions.is_intact_under(&of, snapshot), "{of:?} {snapshot}");
+            assert_eq!(questions.intact_under(&of, snapshot), None, "{of:?} {snapshot}");
         }
+        let later = questions.found_intact(standing(7, "a"), "700:703:700".into(), 80);
+        assert_eq!(later, 90, "what was vouched for once stays so");
+        let anew = questions.found_intact(standing(7, "b"), "700:703:700".into(), 80);
+        assert_eq!(anew, 80, "but for another stream");
     }
 
     #[test]
     fn where_every_fence_meets_a_new_snapshot_the_glance_is_left_out_until_one_is_met_again() {
         let questions = Questions::of("candor");
-        questions.found_intact(standing(7, "a"), "1:1:".into());
+        questions.found_intact(standing(7, "a"), "1:1:".into(), 1);
         for number in 2..10 {
             if questions.is_glance_worth_it() {
-                assert!(!questions.is_intact_under(&standing(7, "a"), &format!("{number}:{number}:")));
+                let snapshot = format!("{number}:{number}:");
+                assert_eq!(questions.intact_under(&standing(7, "a"), &snapshot), None);
             }
-            questions.found_intact(standing(7, "a"), format!("{number}:{number}:"));
+            questions.found_intact(standing(7, "a"), format!("{number}:{number}:"), number);
         }
         assert!(!questions.is_glance_worth_it());
-        questions.found_intact(standing(7, "a"), "9:9:".into());
-        assert!(questions.is_glance_worth_it() && questions.is_intact_under(&standing(7, "a"), "9:9:"));
+        questions.found_intact(standing(7, "a"), "9:9:".into(), 9);
+        assert!(questions.is_glance_worth_it());
+        assert!(questions.intact_under(&standing(7, "a"), "9:9:").is_some());
     }
 }

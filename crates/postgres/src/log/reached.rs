@@ -29,8 +29,10 @@ impl Reached {
     pub(super) fn beginning(before: Option<Self>, standing: &Standing, from: u64, goes_on: bool) -> Self {
         let log = standing.identity.log();
         let at = match before.filter(|before| before.log == log) {
-            // The followers that come back know this log up to there, and must learn that something is missing.
-            Some(before) if !goes_on => from.max(before.at) + 1,
+            // The followers that come back know this log up to there, and must learn that something is missing. While nothing
+            // was told since the last gap, nothing can have been proven above it, and its number does once more: were each
+            // gap given one of its own, they would run into the numbers of commits to come.
+            Some(before) if !goes_on => before.at.max(from + 1),
             Some(before) => from.max(before.at),
             None => from,
         };
@@ -48,7 +50,7 @@ mod tests {
 
     fn standing(system: u64) -> Standing {
         let identity = Identity { system, timeline: 1, started_micros: 1, database: "shop".into() };
-        Standing { identity, coverage: "a".into() }
+        Standing { identity, coverage: "a".into(), opened: 0 }
     }
 
     #[test]
@@ -61,7 +63,12 @@ mod tests {
         let on = Reached::beginning(Some(gap.clone()), &standing(1), 880, true);
         assert_eq!((on.at, on.sent), (881, 880));
         let again = Reached::beginning(Some(gap.clone()), &standing(1), 880, false);
-        assert_eq!((again.at, again.sent), (882, 880), "each gap is one of its own");
+        assert_eq!((again.at, again.sent), (881, 880), "nothing was told since the last gap");
+        let told = Reached { at: 960, sent: 960, ..again.clone() };
+        let later = Reached::beginning(Some(told), &standing(1), 960, false);
+        assert_eq!((later.at, later.sent), (961, 960));
+        let moved = Reached::beginning(Some(again.clone()), &standing(1), 920, false);
+        assert_eq!((moved.at, moved.sent), (921, 920), "somebody moved the slot on");
         let other = Reached::beginning(Some(gap), &standing(2), 400, false);
         assert_eq!((other.at, other.sent), (400, 400), "another log counts anew");
     }

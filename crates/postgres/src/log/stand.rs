@@ -2,6 +2,7 @@
 
 use super::task::Task;
 use super::{Standing, covered, is_pending, pending};
+use crate::facets::Published;
 use crate::fault;
 use crate::pool::{Conn, Held};
 use crate::session::{Session, Stream};
@@ -48,20 +49,29 @@ const SLOT_SQL: &str = "\
 SELECT (s.confirmed_flush_lsn - '0/0'::pg_lsn)::int8, coalesce(to_jsonb(s) ->> 'two_phase', 'false') = 'true'
 FROM pg_replication_slots s WHERE s.slot_name = $1";
 
-/// The published tables, by their numbers, and what they are called. `$1` is the publication.
-const NAMES_SQL: &str = "\
-SELECT coalesce(array_agg(c.oid), '{}') AS numbers, coalesce(array_agg(n.nspname || '.' || c.relname), '{}') AS names
+/// The published tables, by their numbers, what they are called, and whether rows below a root are stored under another replica
+/// identity than the root's, by which the log labels them. They agree only if all are FULL, or if all have the primary key that
+/// they inherit. `$1` is the publication.
+const PUBLISHED_SQL: &str = "\
+SELECT coalesce(array_agg(c.oid), '{}') AS numbers, coalesce(array_agg(n.nspname || '.' || c.relname), '{}') AS names,
+  coalesce(array_agg(c.relkind = 'p' AND EXISTS (
+    SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class leaf ON leaf.oid = t.relid
+    WHERE t.isleaf AND NOT (c.relreplident = 'f' AND leaf.relreplident = 'f'
+      OR c.relreplident = 'd' AND leaf.relreplident = 'd' AND EXISTS (
+        SELECT FROM pg_index root, LATERAL pg_partition_tree(root.indexrelid) below, pg_index own
+        WHERE root.indrelid = c.oid AND root.indisprimary AND own.indrelid = leaf.oid AND own.indisprimary
+          AND own.indexrelid = below.relid)))), '{}') AS uneven
 FROM pg_publication p, LATERAL pg_get_publication_tables(p.pubname::text) m
 JOIN pg_class c ON c.oid = m.relid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE p.pubname = $1";
 
-/// The fingerprint, and the tables' names under the same snapshot.
+/// The fingerprint, and the published tables under the same snapshot.
 async fn read_coverage(
     held: &Held,
     publication: &str,
-) -> Result<(String, HashMap<u32, Box<str>>), SourceError> {
+) -> Result<(String, HashMap<u32, Published>), SourceError> {
     let sql = format!(
-        "SELECT {}, t.numbers, t.names, {} FROM ({NAMES_SQL}) t",
+        "SELECT {}, t.numbers, t.names, {}, t.uneven FROM ({PUBLISHED_SQL}) t",
         covered(publication),
         pending(publication)
     );
@@ -75,8 +85,10 @@ async fn read_coverage(
     }
     let numbers: Vec<u32> = row.try_get(1).map_err(doing)?;
     let names: Vec<String> = row.try_get(2).map_err(doing)?;
-    let names = numbers.into_iter().zip(names.into_iter().map(String::into_boxed_str)).collect();
-    Ok((row.try_get(0).map_err(doing)?, names))
+    let uneven: Vec<bool> = row.try_get(4).map_err(doing)?;
+    let published = names.into_iter().zip(uneven);
+    let published = published.map(|(name, is_uneven)| Published { name: name.into_boxed_str(), is_uneven });
+    Ok((row.try_get(0).map_err(doing)?, numbers.into_iter().zip(published).collect()))
 }
 
 impl Task {
@@ -108,8 +120,10 @@ impl Task {
         }
         self.leave_mark(&identity).await;
         // Before the views: what changes after this question shows at the next fence.
-        let (coverage, names) = read_coverage(&held, &publication).await?;
+        let (coverage, published) = read_coverage(&held, &publication).await?;
         self.views.compile_all(&mut held, &publication, &self.facets).await?;
+        // What is registered from here on is missing in what this stream tells first.
+        let (grown, is_told) = (self.facets.grown(), self.facets.is_told_all());
         let known = self.reached.clone().filter(|known| known.log == identity.log());
         let reached = known.as_ref().map(|known| known.sent);
         let stream = session
@@ -136,7 +150,9 @@ impl Task {
             let is_covered = is_covered || is(Sabotage::FingerprintGoingOn);
             #[cfg(candor_sabotage)]
             let is_confirmed = is_confirmed || is(Sabotage::SlotBelieved);
-            !known.broken && is_covered && is_confirmed
+            #[cfg(candor_sabotage)]
+            let is_told = is_told || is(Sabotage::ViewsOfLater);
+            !known.broken && is_covered && is_confirmed && is_told
         });
         let from = reached.unwrap_or(confirmed).max(confirmed);
         if !goes_on {
@@ -168,8 +184,8 @@ impl Task {
             self.visibility.settle(identity.log(), from, unsettled.into_iter().map(Xid));
         }
         held.settled();
-        self.facets.begin(names);
-        Ok(Stood { stream, standing: Standing { identity, coverage }, from, goes_on })
+        self.facets.begin(published, grown);
+        Ok(Stood { stream, standing: Standing { identity, coverage, opened: 0 }, from, goes_on })
     }
 }
 

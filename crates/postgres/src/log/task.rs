@@ -150,6 +150,7 @@ impl Task {
         let Stood { mut stream, standing, from, goes_on } = stood;
         let reached = Reached::beginning(self.reached.take(), &standing, from, goes_on);
         let at = reached.at;
+        let standing = Standing { opened: at, ..standing };
         self.reached = Some(reached);
         self.ended = Arc::default();
         self.state.send_replace(State::Standing(standing.clone()));

@@ -1,7 +1,7 @@
 //! One transaction of the stream on its way to a record.
 
 use crate::facets::{Facets, Gathered, Kind, Row, Seen};
-use crate::pgoutput::{Cell, Old, Relation, Tuple};
+use crate::pgoutput::{Cell, Old, Relation, ReplicaIdentity, Tuple};
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Change, Xid};
@@ -26,6 +26,7 @@ impl Transaction {
         let old = match old {
             #[cfg(candor_sabotage)]
             _ if is(Sabotage::KeyChangeNewOnly) => only_key(relation, new),
+            _ if is_unreliable(facets, relation, old) => vec![Seen::Unknown; relation.columns.len()],
             // Nothing of the identity changed: its columns are what they are now.
             Old::None => only_key(relation, new),
             Old::Key(key) => only_key(relation, key),
@@ -36,6 +37,7 @@ impl Transaction {
 
     pub(super) fn delete(&mut self, facets: &Facets, relation: &Relation, old: &Old) {
         let old = match old {
+            _ if facets.is_uneven(relation.oid) => None,
             Old::None => None,
             Old::Key(key) => Some(only_key(relation, key)),
             Old::Full(row) => Some(cells(row)),
@@ -72,6 +74,12 @@ impl Transaction {
         let names = relation.columns.iter().map(|column| column.name.as_str()).collect();
         facets.gather(&Row { table: &table, names, old, new, kind }, &mut self.gathered);
     }
+}
+
+/// Whether what the log says of the old row, or leaves unsaid, may be that of another replica identity than it names. Under FULL
+/// it would always show the row.
+fn is_unreliable(facets: &Facets, relation: &Relation, old: &Old) -> bool {
+    facets.is_uneven(relation.oid) || (*old == Old::None && relation.identity == ReplicaIdentity::Full)
 }
 
 /// The name under which views know the table.

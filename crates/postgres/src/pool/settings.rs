@@ -6,12 +6,15 @@ use tokio_postgres::error::SqlState;
 
 /// Spelling of values in JSON, where the settings of a role, a database or an earlier user of the session could change it.
 /// Two instances must give the same bytes for the same row. `search_path` is left alone: it is the schema's business.
-const SPELLING: [(&str, &str); 5] = [
+const SPELLING: [(&str, &str); 8] = [
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
     ("TimeZone", "UTC"),
     ("extra_float_digits", "3"),
     ("bytea_output", "hex"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
 ];
 
 /// A name of ours among the settings. A session that does not know it has lost all others that came with it.

@@ -132,3 +132,22 @@ async fn a_slot_that_tells_of_transactions_before_they_commit_is_refused_with_th
     world.followed().await;
     world.warm(ITEM, 1).await;
 }
+
+/// What the log has told already has no tags for a view that is prepared afterwards, and may not be visible yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_is_prepared_after_the_log_was_followed_misses_nothing_told_before() {
+    let cluster = cluster();
+    let postgres = Postgres::open(options(&cluster));
+    postgres.setup(&[item(), other()]).await.expect("setup");
+    let mut world = World::over(cluster, postgres, &[item()]).await;
+    world.warm(ITEM, 1).await;
+    let waiting = world.waits_for_a_standby("UPDATE other SET price = 2 WHERE id = 1").await;
+    world.told().await;
+    let later = world.add(&other()).await;
+    for _ in 0..5 {
+        world.tells_nothing_but(1, later, 1).await;
+    }
+    waiting.becomes_visible().await;
+    world.only_tells(2, later, 1).await;
+    world.warm(later, 1).await;
+}

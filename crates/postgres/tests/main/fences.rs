@@ -17,8 +17,8 @@ fn views() -> [ViewQuery; 1] {
 /// What a fence says of all that is visible, and what one said just before of all that is logged: the log only grows, so the
 /// first is below the second only if it leaves something out.
 async fn both(world: &World) -> (u64, u64) {
-    let logged = world.postgres.fence().await.expect("a fence").at;
-    (world.postgres.fence_visible().await.expect("a fence").at, logged)
+    let logged = world.postgres.fence().await.expect("a fence").position.at;
+    (world.postgres.fence_visible().await.expect("a fence").position.at, logged)
 }
 
 /// Writes without an end, until dropped.

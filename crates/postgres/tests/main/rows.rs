@@ -159,6 +159,45 @@ async fn partitions_are_told_under_their_root_and_rows_move_between_them() {
     world.only_tells(0, 0, 2).await;
 }
 
+/// The log labels what partitions tell with the replica identity of their root, whatever their own is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_stored_under_another_identity_than_their_root_says_are_not_misread() {
+    let schema = "
+        CREATE TABLE sale (id int8, region int, price int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+        CREATE TABLE sale_1 PARTITION OF sale FOR VALUES IN (1);
+        CREATE TABLE sale_2 PARTITION OF sale FOR VALUES IN (2);
+        CREATE UNIQUE INDEX other ON sale_2 (price, region);
+        ALTER TABLE sale_2 ALTER price SET NOT NULL;
+        INSERT INTO sale SELECT i, 1 + i % 2, i FROM generate_series(1, 20) AS i;";
+    let one = |name: &str, sql: &str| view(name, sql, Rows::One);
+    let views = [
+        one("row", "SELECT coalesce(max(price), 0) AS price FROM sale WHERE id = $1"),
+        one("priced", "SELECT count(price) AS price FROM sale WHERE region = $1"),
+        one("rows", "SELECT count(*) AS price FROM sale WHERE id = $1"),
+    ];
+    let world = World::new(Cluster::start(), schema, &views).await;
+    // The root says that all of a row is told, and its partitions tell their keys.
+    world.cluster.psql(
+        "ALTER TABLE sale REPLICA IDENTITY FULL; ALTER TABLE sale_1 REPLICA IDENTITY DEFAULT; \
+         ALTER TABLE sale_2 REPLICA IDENTITY DEFAULT",
+    );
+    world.only_tells(2, 0, 2).await;
+    world.warm(0, 2).await;
+    world.cluster.psql("UPDATE sale SET price = 200 WHERE id = 2");
+    world.only_tells(200, 0, 2).await;
+    world.warm(1, 1).await;
+    world.cluster.psql("UPDATE sale SET id = id + 1000, price = NULL WHERE id = 2");
+    world.only_tells(9, 1, 1).await;
+    // The root says that its key is told, and a partition tells another one.
+    world.cluster.psql(
+        "ALTER TABLE sale REPLICA IDENTITY DEFAULT; ALTER TABLE sale_2 REPLICA IDENTITY USING INDEX other",
+    );
+    world.only_tells(1, 2, 3).await;
+    world.warm(2, 3).await;
+    world.cluster.psql("UPDATE sale SET id = 3000 WHERE id = 3");
+    world.only_tells(0, 2, 3).await;
+}
+
 /// What the server does to the rows that refer to another one stands in the log as if somebody had done it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_foreign_key_does_to_the_rows_that_refer_to_another_is_told() {

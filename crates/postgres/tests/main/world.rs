@@ -1,7 +1,9 @@
 //! A server of its own, a source over it and a cache over that.
 
 use candor::core::port::{Log, Source};
-use candor::{Answer, Cache, Contract, Demanded, Level, LoadContext, LoadError, Loaded, ReadError, Stamp};
+use candor::{
+    Answer, Cache, Contract, Demanded, FollowOptions, Level, LoadContext, LoadError, Loaded, ReadError, Stamp,
+};
 use candor_core::{Derived, KeyColumn, KeyType, KeyValue, ProofKind, Rows, ViewQuery};
 use candor_postgres::{ConnectOptions, Postgres, PostgresOptions};
 use candor_testbed::{Cluster, Proxy};
@@ -149,7 +151,7 @@ impl World {
         let mut at = None;
         for _ in 0..400 {
             if at.is_none() {
-                at = self.postgres.fence().await.ok();
+                at = self.postgres.fence().await.ok().map(|fence| fence.position);
             }
             let sight = self.cache.follower().ledger().sight();
             if at.is_some_and(|at| {
@@ -328,13 +330,18 @@ pub(crate) fn loader(
 }
 
 pub(crate) fn cache(postgres: &Postgres) -> Views {
+    cache_that_asks(postgres, FollowOptions::default())
+}
+
+pub(crate) fn cache_that_asks(postgres: &Postgres, follow: FollowOptions) -> Views {
     let contract = Contract {
         level: Level::Strong,
         refresh: candor::Refresh::None,
         timeout: Duration::from_secs(10),
         ..Contract::default()
     };
-    Cache::builder().contract(contract).log(Arc::new(postgres.clone()) as Arc<dyn Log>).build()
+    let log: Arc<dyn Log> = Arc::new(postgres.clone());
+    Cache::builder().contract(contract).log(log).follow(follow).build()
 }
 
 /// Loads keys of one view in one transaction.

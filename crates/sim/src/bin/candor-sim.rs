@@ -15,12 +15,13 @@ use std::time::Duration;
 const USAGE: &str = "\
 candor-sim [--seconds n | --hours n] [--seed s] [--seeds n] [--jobs n]   histories, from a seed on
 candor-sim --power [--seconds n] [--seed s] [--jobs n] [--small]         with each defence taken out; n seconds for each
+           [--defence name]                                              with this one
 candor-sim --twice [--seconds n] [--seed s]                              each history twice: both must be the same
 candor-sim --replay s | --plan \"…\" [--defence name]                    one history, and its story
 ";
 
 /// How long a defence is searched for, unless `--seconds` after `--power` says otherwise.
-const POWER: Duration = Duration::from_secs(60);
+const POWER: Duration = Duration::from_secs(120);
 
 struct Options {
     limit: Duration,
@@ -144,7 +145,8 @@ fn tell(plan: &Plan) {
 }
 
 fn power(options: &Options) -> ExitCode {
-    let mutants = Mutant::all();
+    let is_wanted = |mutant: &Mutant| options.defence.as_deref().is_none_or(|name| mutant.name() == name);
+    let mutants: Vec<Mutant> = Mutant::all().into_iter().filter(is_wanted).collect();
     println!("root seed {}, {} jobs, {} defences", options.seed, options.jobs, mutants.len());
     let mut unnoticed = Vec::new();
     for mutant in mutants {

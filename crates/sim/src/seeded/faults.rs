@@ -3,11 +3,13 @@
 //! A further part (a second tier that loses and resurrects entries, a relay with two leaders) implements [`Part`], is
 //! added to the list that `wreak` is given, and takes the verbs that mean something to it.
 
+use super::chance::Chance;
 use super::client::Stage;
 use super::executor::{Handle, OUTSIDE};
 use super::link::{Link, public_key};
 use super::plan::{Fault, Plan, Verb};
 use super::server::Ending;
+use super::writer::Owner;
 use candor::{Memory, Tier};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -64,7 +66,14 @@ impl Part for Link {
                     server.make_slot(number);
                 });
             }
-            Verb::FailAfterWrite | Verb::RollBack | Verb::Restart | Verb::FailOver | Verb::Evict => {}
+            // A short one, while nobody looks.
+            Verb::Silence if fault.amount < 1024 => self.cut_off(),
+            Verb::FailAfterWrite
+            | Verb::RollBack
+            | Verb::Restart
+            | Verb::FailOver
+            | Verb::Silence
+            | Verb::Evict => {}
         }
     }
 }
@@ -78,9 +87,28 @@ impl Part for Stage {
             Verb::Restart if fault.amount.is_multiple_of(64) => Ending::Crash,
             Verb::Restart => Ending::Restart,
             Verb::FailOver => Ending::FailOver { lag: fault.amount / 16 },
+            Verb::Silence => return self.change_publication(fault, true),
             _ => return,
         };
         self.server.end_log(ending, now);
+        // Whoever would have put it back may have been lost with what he did.
+        self.change_publication(fault, false);
+    }
+}
+
+impl Stage {
+    /// Somebody takes a table out of the publication, if asked to, and puts back what is out of it a while later.
+    fn change_publication(&self, fault: &Fault, silences: bool) {
+        let owner = |part| Owner {
+            handle: self.handle.clone(),
+            server: Arc::clone(&self.server),
+            standby: self.standby,
+            chance: Chance::of_part(self.plan.seed, part, fault.at_us),
+        };
+        self.handle.spawn(OUTSIDE, owner("publication").run(silences, fault.amount * 1000));
+        if silences {
+            self.handle.spawn(OUTSIDE, owner("load").load(u64::from(self.plan.keys)));
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 use super::chance::Chance;
 use super::executor::Handle;
+use super::fence::{Questions, Standing};
 use super::plan::{Flaw, Kind, Plan};
+use super::publication::table_of;
 use super::server::{Read, Server};
 use super::visibility::Visibility;
 use candor::core::port::{BoxFuture, SourceError};
@@ -32,6 +34,8 @@ pub struct Link {
     pub(super) visibility: Arc<Visibility>,
     /// Usual time of one way, in nanoseconds.
     pub usual: u64,
+    /// So many of sixteen questions of fences take the server long.
+    pub(super) busy: u64,
     /// The next response is held for so long.
     pub held: AtomicU64,
     /// Slow until then, and by how much.
@@ -44,8 +48,12 @@ pub struct Link {
     pub cut: Notify,
     /// So many records are told twice.
     pub twice: AtomicU64,
-    /// Where the task stands, for fences.
-    pub standing: Mutex<Option<LogId>>,
+    /// The stream being read, for fences.
+    pub(super) standing: Mutex<Option<Standing>>,
+    /// A stream that a fence found to be no longer what it was begun with.
+    pub(super) stale: Mutex<Option<Standing>>,
+    /// What fences know of their answers.
+    pub(super) questions: Mutex<Questions>,
     /// A position to be reached soon.
     pub wanted: Mutex<u64>,
     /// Wakes the task when one is wanted.
@@ -53,7 +61,7 @@ pub struct Link {
     /// For what goes on after a call.
     pub(super) itself: Weak<Self>,
     tags: Arc<[Tag]>,
-    table: Option<Tag>,
+    names_table: bool,
     keys: u32,
 }
 
@@ -62,8 +70,9 @@ impl Link {
     pub fn new(plan: &Plan, handle: Handle, server: Arc<Server>, number: usize) -> Arc<Self> {
         let mut chance = Chance::of_part(plan.seed, "link", number as u64);
         let usual = chance.pick(&[0, 2_000, 50_000, 300_000]);
+        let busy = chance.pick(&[1, 1, 1, 12]);
         let tags = (0..plan.rows()).map(row_tag).collect();
-        let table = chance.one_in(4).then(|| Tag::table("item", Facet::WHOLE));
+        let names_table = chance.one_in(4);
         Arc::new_cyclic(|itself| Self {
             itself: Weak::clone(itself),
             handle,
@@ -74,6 +83,7 @@ impl Link {
             chance: Mutex::new(chance),
             visibility: Arc::default(),
             usual,
+            busy,
             held: AtomicU64::new(0),
             slow: Mutex::default(),
             decoded: AtomicU64::new(0),
@@ -81,10 +91,12 @@ impl Link {
             cut: Notify::new(),
             twice: AtomicU64::new(0),
             standing: Mutex::default(),
+            stale: Mutex::default(),
+            questions: Mutex::default(),
             wanted: Mutex::default(),
             wanting: Notify::new(),
             tags,
-            table,
+            names_table,
             keys: plan.keys,
         })
     }
@@ -171,13 +183,18 @@ impl Link {
 
     fn answer(&self, row: u32, value: Option<u32>) -> Loaded<u32> {
         let answer = Loaded::maybe(value).tagged(self.tags[row as usize]);
-        self.table.iter().fold(answer, |answer, tag| answer.tagged(*tag))
+        if self.names_table { answer.tagged(table_tag(row)) } else { answer }
     }
 }
 
 /// The tag of a row's key.
 pub fn row_tag(row: u32) -> Tag {
-    Tag::row("item", Facet::WHOLE, "id", &row.to_string())
+    Tag::row(table_of(row), Facet::WHOLE, "id", &row.to_string())
+}
+
+/// The tag of a row's table.
+pub fn table_tag(row: u32) -> Tag {
+    Tag::table(table_of(row), Facet::WHOLE)
 }
 
 /// Loads a row for whoever asks.

@@ -38,12 +38,15 @@ pub enum Verb {
     FailOver,
     /// An instance's slot is lost and made anew.
     LoseSlot,
+    /// Somebody takes a table out of the publication, unannounced, and puts it back after a while. A short one goes with a cut
+    /// of the instance's connection: nobody looked.
+    Silence,
     /// An instance's memory loses an entry.
     Evict,
 }
 
 /// All verbs, with their names.
-pub const VERBS: [(&str, Verb); 11] = [
+pub const VERBS: [(&str, Verb); 12] = [
     ("Drop", Verb::Drop),
     ("Duplicate", Verb::Duplicate),
     ("Delay", Verb::Delay),
@@ -54,6 +57,7 @@ pub const VERBS: [(&str, Verb); 11] = [
     ("Restart", Verb::Restart),
     ("FailOver", Verb::FailOver),
     ("LoseSlot", Verb::LoseSlot),
+    ("Silence", Verb::Silence),
     ("Evict", Verb::Evict),
 ];
 
@@ -89,10 +93,20 @@ pub enum Flaw {
     LogIdentity,
     /// Nobody asks which transactions run when the stream begins.
     UnsettledForgotten,
+    /// A fence takes any fingerprint for that of the stream.
+    FingerprintAtFence,
+    /// A fence that found the fingerprint intact once never asks for it again.
+    FingerprintOfAnySnapshot,
+    /// A stream goes on, whatever was published meanwhile.
+    FingerprintGoingOn,
+    /// Nobody looks for the marks of those who change the publication and are not visible.
+    PendingForgotten,
+    /// The log vouches for the position that was read after the snapshot.
+    VouchedTooFar,
 }
 
 /// All flaws, with their names.
-pub const FLAWS: [(&str, Flaw); 8] = [
+pub const FLAWS: [(&str, Flaw); 13] = [
     ("none", Flaw::None),
     ("slot-acknowledged-too-early", Flaw::SlotTooEarly),
     ("key-change-old-value", Flaw::KeyChangeNewOnly),
@@ -101,6 +115,11 @@ pub const FLAWS: [(&str, Flaw); 8] = [
     ("slot-continuity", Flaw::SlotBelieved),
     ("log-identity", Flaw::LogIdentity),
     ("unsettled-transactions", Flaw::UnsettledForgotten),
+    ("fingerprint-at-fences", Flaw::FingerprintAtFence),
+    ("fingerprint-under-one-snapshot", Flaw::FingerprintOfAnySnapshot),
+    ("fingerprint-when-going-on", Flaw::FingerprintGoingOn),
+    ("publication-under-change", Flaw::PendingForgotten),
+    ("logged-before-the-question", Flaw::VouchedTooFar),
 ];
 
 /// One history.
@@ -216,7 +235,7 @@ pub const PRIVATE: u32 = 2;
 impl Verb {
     /// The server's own end is rarer than trouble on the way to it.
     fn draw(chance: &mut Chance) -> Self {
-        match chance.below(20) {
+        match chance.below(22) {
             0..=2 => Verb::Drop,
             3 => Verb::Duplicate,
             4..=5 => Verb::Delay,
@@ -227,6 +246,7 @@ impl Verb {
             13..=14 => Verb::Restart,
             15 => Verb::FailOver,
             16..=17 => Verb::LoseSlot,
+            18..=19 => Verb::Silence,
             _ => Verb::Evict,
         }
     }

@@ -3,10 +3,13 @@
 //! Of PostgreSQL it keeps what races: a commit is in the log before it is visible; commits become visible in another
 //! order than they were logged; asynchronous commits are visible before they are flushed, and a crash takes them back,
 //! so that positions go backwards and numbers of transactions are given out twice; a slot remembers how far it was
-//! confirmed; a standby that is promoted lacks what it had not received, and has no slot. Of SQLite it keeps that there is
-//! one writer, that a commit is logged and visible in one instant, and that a file may be replaced by an older one.
+//! confirmed; a standby that is promoted lacks what it had not received, and has no slot; a log goes on and is silent about
+//! a table (see `publication`). Of SQLite it keeps that there is one writer, that a commit is logged and visible in one
+//! instant, and that a file may be replaced by an older one.
 
+use super::link::{row_tag, table_tag};
 use super::plan::{Kind, Plan};
+use super::publication::{Coverage, Publication, may_be_silent};
 use super::truth::Truth;
 use candor::core::{Epoch, LogId, Position, Snapshot, Stamp, Tag, Xid};
 use parking_lot::Mutex;
@@ -39,6 +42,7 @@ struct State {
     locked: Vec<bool>,
     /// Where each instance's slot was confirmed; nothing while it is gone.
     slots: Vec<Option<u64>>,
+    publication: Publication,
 }
 
 /// A commit in the log.
@@ -48,7 +52,7 @@ pub struct Commit {
     pub end: u64,
     /// Which transaction, as the log reports it.
     pub xid: Xid,
-    /// What it touched.
+    /// What it is told to have touched; nothing if it is not told.
     pub tags: Box<[Tag]>,
     full_xid: u64,
     versions: Box<[u32]>,
@@ -61,6 +65,8 @@ pub struct Writing {
     xid: u64,
     versions: Vec<u32>,
     rows: Vec<u32>,
+    /// Whether the log leaves out what it writes to the table that may be silent.
+    is_silent: bool,
 }
 
 /// What a statement read.
@@ -69,6 +75,8 @@ pub struct Read {
     pub values: Vec<Option<u32>>,
     /// The snapshot, without its upper end; nothing for a sequence.
     pub snapshot: Option<Snapshot>,
+    /// What it finds in the catalogs.
+    pub coverage: Coverage,
     incarnation: u64,
     at: Position,
 }
@@ -107,6 +115,7 @@ impl Server {
             commits: Vec::new(),
             locked: vec![false; plan.rows() as usize],
             slots: vec![Some(1000); plan.instances],
+            publication: Publication::default(),
         };
         let truth = Mutex::new(Truth::new(plan.rows(), log));
         Arc::new(Self { kind: plan.kind, state: Mutex::new(state), truth, news: watch::Sender::new(0) })
@@ -123,14 +132,26 @@ impl Server {
             return None;
         }
         rows.iter().for_each(|row| state.locked[*row as usize] = true);
-        let xid = state.next_xid;
-        state.next_xid += 1;
-        state.running.insert(xid);
-        Some(Writing { incarnation: state.incarnation, xid, versions: Vec::new(), rows: rows.to_vec() })
+        Some(state.begin(rows))
     }
 
-    /// Logs the commit: each row gets a new version, or is removed. Whether the server is still the same.
-    pub fn commit(&self, writing: &mut Writing, removed: &[bool], tags: Vec<Tag>, bytes: u64) -> bool {
+    /// Begins a transaction that takes a table out of the publication or puts it back; `None` while another one changes it, and
+    /// where there is nothing to change.
+    pub fn begin_change(&self, silences: bool) -> Option<Writing> {
+        let mut state = self.state.lock();
+        let next = state.next_xid;
+        let may = self.kind == Kind::Postgres && state.publication.begin(next, silences);
+        may.then(|| state.begin(&[]))
+    }
+
+    /// Whether somebody took a table out of the publication, and nobody has put it back.
+    pub fn is_silent(&self) -> bool {
+        self.state.lock().publication.is_in_force()
+    }
+
+    /// Logs the commit: each row gets a new version, or is removed. `told` are those of its rows that the log tells of.
+    /// Whether the server is still the same.
+    pub fn commit(&self, writing: &mut Writing, removed: &[bool], told: &[u32], bytes: u64) -> bool {
         let mut state = self.state.lock();
         if state.incarnation != writing.incarnation {
             return false;
@@ -145,7 +166,12 @@ impl Server {
         }
         let xid = if self.kind == Kind::Sequence { Xid(end) } else { Xid(writing.xid & 0xffff_ffff) };
         let versions = writing.versions.clone().into();
+        let told = told.iter().filter(|row| !(writing.is_silent && may_be_silent(**row)));
+        let mut tags: Vec<Tag> = told.flat_map(|row| [row_tag(*row), table_tag(*row)]).collect();
+        tags.sort_unstable();
+        tags.dedup();
         let tags = tags.into();
+        state.publication.logged(writing.xid, end);
         state.commits.push(Commit { end, xid, tags, full_xid: writing.xid, versions, visible: false });
         true
     }
@@ -157,6 +183,7 @@ impl Server {
             return false;
         }
         state.finish(writing);
+        state.publication.show(writing.xid);
         if let Some(commit) = state.commits.iter_mut().rev().find(|commit| commit.full_xid == writing.xid) {
             commit.visible = true;
         }
@@ -169,6 +196,7 @@ impl Server {
         let mut state = self.state.lock();
         if state.incarnation == writing.incarnation {
             state.finish(writing);
+            state.publication.abort(writing.xid);
         }
     }
 
@@ -205,7 +233,8 @@ impl Server {
         };
         let at = Position { epoch: Epoch { log: state.log, era: 0 }, at: state.insert };
         let snapshot = (self.kind == Kind::Postgres).then(|| state.snapshot(at));
-        Read { values: rows.iter().map(value).collect(), snapshot, incarnation: state.incarnation, at }
+        let (coverage, incarnation) = (state.publication.coverage(), state.incarnation);
+        Read { values: rows.iter().map(value).collect(), snapshot, coverage, incarnation, at }
     }
 
     /// The end of that statement: its stamp, or nothing if the server is no longer the same.
@@ -227,6 +256,12 @@ impl Server {
         }
     }
 
+    /// Which log it is, and what the catalogs say of what it tells.
+    pub fn coverage(&self) -> (LogId, Coverage) {
+        let state = self.state.lock();
+        (state.log, state.publication.coverage())
+    }
+
     /// The transactions that write now, and where the slot of this instance was confirmed; `None` while it has none.
     pub fn stand(&self, slot: usize) -> Option<(LogId, u64, Vec<Xid>)> {
         let state = self.state.lock();
@@ -234,7 +269,8 @@ impl Server {
         Some((state.log, state.slots[slot]?, running))
     }
 
-    /// What the walsender sends of this log above `from`: commits, and how far it has read. `None` if the log is no more.
+    /// What the walsender sends of this log above `from`: commits of which something is told, and how far it has read. `None`
+    /// if the log is no more.
     pub fn send(&self, log: LogId, from: u64) -> Option<(Vec<Commit>, u64)> {
         let state = self.state.lock();
         if state.log != log {
@@ -242,9 +278,8 @@ impl Server {
         }
         let flushed = state.flushed;
         let first = state.commits.partition_point(|commit| commit.end <= from);
-        let sent =
-            state.commits[first..].iter().take_while(|commit| commit.end <= flushed).cloned().collect();
-        Some((sent, flushed))
+        let read = state.commits[first..].iter().take_while(|commit| commit.end <= flushed);
+        Some((read.filter(|commit| !commit.tags.is_empty()).cloned().collect(), flushed))
     }
 
     /// The instance says how far it has everything.
@@ -287,6 +322,7 @@ impl Server {
         let lost: Vec<u32> =
             state.commits[numbers..].iter().flat_map(|commit| commit.versions.iter().copied()).collect();
         state.commits.truncate(numbers);
+        state.publication.end_log(kept);
         let hidden = state.commits.iter_mut().filter(|commit| !commit.visible);
         let shown: Vec<u32> = hidden
             .flat_map(|commit| {
@@ -321,6 +357,14 @@ impl Server {
 }
 
 impl State {
+    fn begin(&mut self, rows: &[u32]) -> Writing {
+        let xid = self.next_xid;
+        self.next_xid += 1;
+        self.running.insert(xid);
+        let is_silent = self.publication.is_in_force();
+        Writing { incarnation: self.incarnation, xid, versions: Vec::new(), rows: rows.to_vec(), is_silent }
+    }
+
     fn finish(&mut self, writing: &Writing) {
         writing.rows.iter().for_each(|row| self.locked[*row as usize] = false);
         self.running.remove(&writing.xid);

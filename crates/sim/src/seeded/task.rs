@@ -1,18 +1,16 @@
 //! What follows the log for one instance: the model of `crates/postgres/src/log`, decision by decision.
 //!
 //! The real task talks to sockets and cannot run under a scheduler of ours. What it decides is kept here line by line:
-//! where a stream begins, whether it goes on or opens a gap, what is confirmed and when, which transactions are unsettled,
-//! and that a full mailbox shows as a gap. What it knows of visibility is not modelled: `visibility.rs` is that crate's own
+//! where a stream begins and with what publication, whether it goes on or opens a gap, what is confirmed and when, which
+//! transactions are unsettled, and that a full mailbox shows as a gap. What it knows of visibility is not modelled: `visibility.rs` is that crate's own
 //! file, compiled into this one.
 
-use super::fill::Visible;
+use super::fence::Standing;
 use super::link::Link;
 use super::plan::Flaw;
 use super::server::Commit;
-use super::visibility::Era;
-use candor::core::port::{BoxFuture, Feed, Log, SourceError};
-use candor::core::{Change, Epoch, LogId, Position, Record, Stamp};
-use futures_util::future::Either;
+use candor::core::port::{BoxFuture, Feed, Fence, Log, SourceError};
+use candor::core::{Change, Epoch, LogId, Record};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,8 +20,6 @@ use tokio::sync::mpsc;
 
 /// A quiet stream is asked for a sign of life this often.
 const QUIET: Duration = Duration::from_millis(20);
-/// How long a fence waits for visible commits to be decoded, as the real one.
-const DECODING: Duration = Duration::from_millis(2);
 /// Records a mailbox holds; few, so that gaps happen.
 const MAILBOX: usize = 24;
 
@@ -57,6 +53,10 @@ struct Reached {
     at: u64,
     /// What the server may be told.
     sent: u64,
+    /// What the stream was begun with.
+    fingerprint: usize,
+    /// Whether what was known of this log no longer holds, so that going on would be a lie.
+    broken: bool,
 }
 
 impl ModelLog {
@@ -70,30 +70,12 @@ impl ModelLog {
 }
 
 impl Log for ModelLog {
-    fn fence(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
-        Box::pin(async move { Ok(self.reach(self.asked().await?.upper())) })
+    fn fence(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
+        Box::pin(self.link.fence())
     }
 
-    fn fence_visible(&self) -> BoxFuture<'_, Result<Position, SourceError>> {
-        Box::pin(async move {
-            let stamp = self.asked().await?;
-            let Stamp::Snapshot(snapshot) = &stamp else { return Ok(self.reach(stamp.upper())) };
-            let Position { epoch, at } = snapshot.upper;
-            let visible = Visible {
-                xmin: snapshot.xmin,
-                xmax: snapshot.xmax,
-                in_progress: snapshot.in_progress.clone(),
-            };
-            // Each start of the model's server begins a log of its own.
-            let era = Era { log: epoch.log, started_micros: 0 };
-            let known = std::pin::pin!(self.link.visibility.shown(era, &visible, at));
-            let patience = self.link.handle.sleep(DECODING.as_nanos() as u64);
-            let at = match futures_util::future::select(known, patience).await {
-                Either::Left((at, _)) => at,
-                Either::Right(_) => at,
-            };
-            Ok(self.reach(Position { epoch, at }))
-        })
+    fn fence_visible(&self) -> BoxFuture<'_, Result<Fence, SourceError>> {
+        Box::pin(self.link.fence_visible())
     }
 
     fn follow(&self) -> BoxFuture<'_, Result<Box<dyn Feed>, SourceError>> {
@@ -119,46 +101,6 @@ impl Log for ModelLog {
     }
 }
 
-impl ModelLog {
-    /// One statement: its snapshot and, a moment later, the position.
-    async fn asked(&self) -> Result<Stamp, SourceError> {
-        let link = &self.link;
-        let standing = *link.standing.lock();
-        let standing = standing.ok_or_else(|| SourceError::down("the log is not followed yet"))?;
-        link.travel().await;
-        let read = link.server.read(&[]);
-        // Far shorter than a statement that reads rows; something may still come between.
-        let lingers = link.chance.lock().below(16);
-        match lingers {
-            0 => link.linger().await,
-            1..4 => link.handle.yield_now().await,
-            _ => {}
-        }
-        let stamp = link.server.stamp(&read, |_| 0);
-        link.respond().await;
-        let is_same = |stamp: &Stamp| link.name(stamp.upper().epoch.log) == standing;
-        match stamp.filter(is_same) {
-            Some(stamp) => Ok(stamp),
-            None => {
-                link.cut_off();
-                Err(SourceError::down("the server was restarted"))
-            }
-        }
-    }
-
-    /// Sees to it that the log is told up to there soon.
-    fn reach(&self, mut position: Position) -> Position {
-        let link = &self.link;
-        position.epoch.log = link.name(position.epoch.log);
-        {
-            let mut wanted = link.wanted.lock();
-            *wanted = (*wanted).max(position.at);
-        }
-        link.wanting.notify_one();
-        position
-    }
-}
-
 struct Tail(mpsc::Receiver<Record>);
 
 impl Feed for Tail {
@@ -178,6 +120,7 @@ impl Task {
         loop {
             if let Some((log, from)) = self.stand().await {
                 self.read(log, from).await;
+                self.begin_anew_if_stale();
             }
             {
                 let mut followers = self.followers.lock();
@@ -194,15 +137,42 @@ impl Task {
         }
     }
 
-    /// Finds out from where every commit is told. `None` where there is no slot.
+    /// What was followed does not hold any more, though it is the same log, if a fence said so.
+    fn begin_anew_if_stale(&mut self) {
+        let stale = self.link.stale.lock().take();
+        if stale.is_some() && stale == *self.link.standing.lock() {
+            self.link.visibility.restart();
+            if let Some(reached) = &mut self.reached {
+                reached.broken = true;
+            }
+        }
+    }
+
+    /// Finds out from where every commit is told. `None` where there is no slot, and while a table is missing in the
+    /// publication or somebody is about to take one out.
     async fn stand(&mut self) -> Option<(LogId, u64)> {
         let link = Arc::clone(&self.link);
         link.travel().await;
+        // Before the stream begins: what changes after this question shows at the next fence.
+        let (asked, coverage) = link.server.coverage();
+        let is_pending = coverage.is_pending && link.flaw != Flaw::PendingForgotten;
+        if coverage.is_silent || is_pending {
+            return None;
+        }
+        // More questions lie in between, over the same connection.
+        link.linger().await;
+        let fingerprint = coverage.fingerprint;
         let (log, confirmed, running) = link.server.stand(link.number)?;
+        if log != asked {
+            return None;
+        }
         let known = self.reached.take().filter(|known| link.name(known.log) == link.name(log));
         let reached = known.as_ref().map(|known| known.sent);
-        let goes_on =
-            known.as_ref().is_some_and(|known| confirmed <= known.sent || link.flaw == Flaw::SlotBelieved);
+        let goes_on = known.as_ref().is_some_and(|known| {
+            let is_covered = known.fingerprint == fingerprint || link.flaw == Flaw::FingerprintGoingOn;
+            let is_confirmed = confirmed <= known.sent || link.flaw == Flaw::SlotBelieved;
+            !known.broken && is_covered && is_confirmed
+        });
         let from = reached.unwrap_or(confirmed).max(confirmed);
         if !goes_on {
             link.visibility.restart();
@@ -211,12 +181,13 @@ impl Task {
             link.visibility.settle(log, from, unsettled);
         }
         let at = match &known {
-            // Followers that come back know this log up to there, and must learn that something is missing.
-            Some(known) if !goes_on => from.max(known.at) + 1,
+            // Followers that come back know this log up to there, and must learn that something is missing; where nothing was
+            // told since the last gap, its number does.
+            Some(known) if !goes_on => known.at.max(from + 1),
             Some(known) => from.max(known.at),
             None => from,
         };
-        self.reached = Some(Reached { log, at, sent: from });
+        self.reached = Some(Reached { log, at, sent: from, fingerprint, broken: false });
         let name = link.name(log);
         {
             let mut followers = self.followers.lock();
@@ -224,7 +195,7 @@ impl Task {
             followers.at = at;
         }
         link.respond().await;
-        *link.standing.lock() = Some(name);
+        *link.standing.lock() = Some(Standing { log: name, fingerprint, opened: at });
         Some((log, from))
     }
 

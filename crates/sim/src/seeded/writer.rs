@@ -2,9 +2,10 @@
 
 use super::chance::Chance;
 use super::client::{Stage, fence};
-use super::executor::OUTSIDE;
-use super::link::{public_key, row_tag};
+use super::executor::{Handle, OUTSIDE};
+use super::link::public_key;
 use super::plan::{Flaw, Kind};
+use super::server::Server;
 use candor::Cache;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,16 @@ impl Standby {
     pub fn of_seed(seed: u64) -> Self {
         let mut chance = Chance::of_part(seed, "standby", 0);
         Self { one_in: chance.pick(&[2, 4, 10]), nanos: chance.pick(&[5_000_000, 20_000_000, 120_000_000]) }
+    }
+
+    /// A commit waits for it, logged and not visible.
+    async fn wait(self, handle: &Handle, chance: &mut Chance) {
+        let nanos = if chance.one_in(self.one_in) { self.nanos } else { 400_000 };
+        if chance.one_in(2) {
+            handle.sleep(chance.below(nanos)).await;
+        } else if chance.one_in(2) {
+            handle.yield_now().await;
+        }
     }
 }
 
@@ -76,12 +87,10 @@ impl Writer {
             return false;
         }
         let told = if moves && stage.plan.flaw == Flaw::KeyChangeNewOnly { &rows[1..] } else { &rows[..] };
-        let mut tags: Vec<_> = told.iter().map(|row| row_tag(*row)).collect();
-        tags.push(candor::Tag::table("item", candor::core::Facet::WHOLE));
         let is_asynchronous = chance.one_in(3);
         let bytes = chance.within(40, 400);
         server.fill_log(chance.below(100));
-        if !server.commit(&mut writing, &removed, tags, bytes) {
+        if !server.commit(&mut writing, &removed, told, bytes) {
             return false;
         }
         if is_sequence {
@@ -92,13 +101,7 @@ impl Writer {
                 handle.sleep(chance.below(300_000)).await;
             }
             server.flush();
-            let Standby { one_in, nanos } = stage.standby;
-            let standby = if chance.one_in(one_in) { nanos } else { 400_000 };
-            if chance.one_in(2) {
-                handle.sleep(chance.below(standby)).await;
-            } else if chance.one_in(2) {
-                handle.yield_now().await;
-            }
+            stage.standby.wait(handle, chance).await;
         }
         let shown = server.show(&writing, handle.now());
         let failed = stage.fail_after_write.swap(false, Ordering::Relaxed);
@@ -109,6 +112,70 @@ impl Writer {
             self.caches[cache].invalidate(&public_key(rows[0]));
         }
         shown && !failed
+    }
+}
+
+/// How often a table that was taken out is written to at once, or looked at in vain.
+const LOADS: usize = 12;
+/// Rows written together then, at most.
+const LOAD_ROWS: usize = 4;
+
+/// Somebody who owns tables and changes what is published of them.
+pub(super) struct Owner {
+    pub(super) handle: Handle,
+    pub(super) server: Arc<Server>,
+    pub(super) standby: Standby,
+    pub(super) chance: Chance,
+}
+
+impl Owner {
+    /// Takes a table out of the publication, if asked to, and puts back whatever is out of it a while later.
+    pub(super) async fn run(mut self, silences: bool, nanos: u64) {
+        if silences {
+            self.change(true).await;
+        }
+        self.handle.sleep(nanos).await;
+        while self.server.is_silent() {
+            self.change(false).await;
+        }
+    }
+
+    /// Writes to the table as soon as it is out, which is why people take one out; by another connection, so whether or not
+    /// anybody sees that it is.
+    pub(super) async fn load(self, keys: u64) {
+        let Self { handle, server, mut chance, .. } = self;
+        for _ in 0..LOADS {
+            handle.sleep(chance.below(100_000)).await;
+            let mut rows: Vec<u32> = (0..LOAD_ROWS).map(|_| chance.below(keys) as u32 / 3 * 3).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            if !server.is_silent() {
+                continue;
+            }
+            let Some(mut writing) = server.begin(&rows) else { continue };
+            if server.commit(&mut writing, &[false; LOAD_ROWS], &rows, chance.within(40, 400)) {
+                server.flush();
+                handle.sleep(chance.below(300_000)).await;
+                server.show(&writing, handle.now());
+            }
+        }
+    }
+
+    /// One transaction. Nothing comes of it while somebody else changes the publication, or if the server goes away.
+    async fn change(&mut self, silences: bool) {
+        let Self { handle, server, standby, chance } = self;
+        let Some(mut writing) = server.begin_change(silences) else { return handle.sleep(1_000_000).await };
+        handle.sleep(chance.below(200_000)).await;
+        if chance.one_in(12) {
+            return server.abort(&writing);
+        }
+        server.fill_log(chance.below(100));
+        let bytes = chance.within(40, 400);
+        if server.commit(&mut writing, &[], &[], bytes) {
+            server.flush();
+            standby.wait(handle, chance).await;
+            server.show(&writing, handle.now());
+        }
     }
 }
 

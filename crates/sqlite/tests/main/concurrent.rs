@@ -83,7 +83,7 @@ async fn strong(
     kept: &mut Option<Entry<(i64, i64)>>,
     hits: &AtomicU64,
 ) -> (i64, i64) {
-    let fence = sqlite.fence().await.unwrap();
+    let fence = sqlite.fence().await.unwrap().position;
     let sight = loop {
         match ledger.sight() {
             Some(sight) if sight.position().reaches(fence) => break sight,

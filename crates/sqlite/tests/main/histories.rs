@@ -22,7 +22,7 @@ async fn positions_count_and_an_idle_fence_stays() {
     assert_eq!((second.epoch, second.at), (first.epoch, first.at + 1));
     // Another process of the same database uses the same names.
     let other = Sqlite::open(SqliteOptions::new(&world.path)).unwrap();
-    assert_eq!(other.fence().await.unwrap(), second);
+    assert_eq!(other.fence().await.unwrap().position, second);
 }
 
 #[tokio::test]
@@ -65,15 +65,19 @@ async fn a_rewritten_history_is_told_by_its_marks_and_named_once_by_all() {
     world.write("UPDATE track SET name = 'lost' WHERE id = 1");
     let before = world.fence().await;
     for other in &others {
-        assert_eq!(other.fence().await.unwrap(), before);
+        assert_eq!(other.fence().await.unwrap().position, before);
     }
     rewrite(&world);
     world.write("UPDATE track SET name = 'other' WHERE id = 2");
-    let after = others[0].fence().await.unwrap();
+    let after = others[0].fence().await.unwrap().position;
     assert_eq!(after.at, before.at);
     assert_ne!(after.epoch.log, before.epoch.log);
     for other in &others {
-        assert_eq!(other.fence().await.unwrap(), after, "instances adopt the name that one of them gave");
+        assert_eq!(
+            other.fence().await.unwrap().position,
+            after,
+            "instances adopt the name that one of them gave"
+        );
     }
     assert_eq!(world.fill(handle, int(1)).await.position, after, "a fill finds out by itself");
     assert_eq!(world.fence().await, after);
@@ -88,7 +92,7 @@ async fn a_rewritten_history_that_cannot_be_renamed_is_new_in_this_process() {
     let other = Sqlite::open(SqliteOptions::new(&world.path)).unwrap();
     world.write("UPDATE track SET name = 'lost' WHERE id = 1");
     let before = world.fence().await;
-    assert_eq!(other.fence().await.unwrap(), before);
+    assert_eq!(other.fence().await.unwrap().position, before);
     rewrite(&world);
     world.write("BEGIN IMMEDIATE");
     let after = world.fence().await;
@@ -97,7 +101,7 @@ async fn a_rewritten_history_that_cannot_be_renamed_is_new_in_this_process() {
     assert_eq!(world.fence().await, after);
     world.write("ROLLBACK");
     assert_eq!(world.fence().await, after);
-    let named = other.fence().await.unwrap();
+    let named = other.fence().await.unwrap().position;
     assert_ne!(named.epoch.log, before.epoch.log);
     assert_eq!(world.fence().await, named, "a name that another instance could write is adopted");
     assert_eq!(world.fill(handle, int(1)).await.position, named);
@@ -323,7 +327,7 @@ async fn fences_that_wait_share_one_look_and_a_slow_follower_sees_a_gap() {
     assert_eq!((read[2].previous, read[2].at), (11, 11));
     let fences = (0..200).map(|_| world.sqlite.fence()).collect::<Vec<_>>();
     for fence in fences {
-        assert_eq!(fence.await.unwrap().at, 11);
+        assert_eq!(fence.await.unwrap().position.at, 11);
     }
 }
 

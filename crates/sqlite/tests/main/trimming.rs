@@ -72,7 +72,7 @@ async fn a_live_reader_holds_rows_and_a_dead_one_does_not() {
     // It was only paused, and finds out, by a fill or by a fence: nothing it missed goes by in silence.
     let fill = other.fill(handle, [crate::world::int(1).into_boxed_slice()].into()).await.unwrap();
     assert_eq!(fill.stamp, candor_core::Stamp::Sequence(world.fence().await));
-    let fence = other.fence().await.unwrap();
+    let fence = other.fence().await.unwrap().position;
     let record = feed.next().await.unwrap();
     assert_eq!((record.epoch, record.at, record.previous), (fence.epoch, 31, 26));
     assert_eq!(record.changes.len(), 5);

@@ -126,7 +126,7 @@ impl World {
     }
 
     pub(crate) async fn fence(&self) -> Position {
-        self.sqlite.fence().await.unwrap()
+        self.sqlite.fence().await.unwrap().position
     }
 
     /// Runs the `sqlite3` shell, which is another program with another SQLite.

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::cargo::{cargo, show};
 
 /// Whose tests are run with defences taken out. Always all of them: another choice would build what they share anew.
-const PACKAGES: [&str; 5] = ["candor-core", "candor-postgres", "candor-server", "candor-sim", "candor-soak"];
+const PACKAGES: [&str; 6] =
+    ["candor", "candor-core", "candor-postgres", "candor-server", "candor-sim", "candor-soak"];
 
 /// Every test program of these packages.
 #[derive(Debug)]

@@ -25,6 +25,11 @@ const fn unit(name: &'static str) -> Test {
     Test { program: "candor-postgres candor_postgres", name }
 }
 
+/// Of the engine, over logs in memory.
+const fn engine(name: &'static str) -> Test {
+    Test { program: "candor main", name }
+}
+
 /// Of the core alone.
 const fn core(name: &'static str) -> Test {
     Test { program: "candor-core candor_core", name }
@@ -42,6 +47,52 @@ const fn door_unit(name: &'static str) -> Test {
 
 /// The defences, and for each the tests of which every one must fail.
 pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
+    (
+        FenceBeforeGap,
+        &[
+            cache(
+                "main::publications::a_stream_that_was_begun_anew_vouches_for_nobody_who_has_not_met_its_gap",
+            ),
+            engine(
+                "vouched::a_fence_of_a_stream_that_was_begun_anew_proves_nothing_before_the_gap_is_heard_of",
+            ),
+            core("ledger::tests::a_fence_from_behind_a_gap_says_nothing_before_the_gap_is_met"),
+        ],
+    ),
+    (
+        PoolersIsolation,
+        &[unit("fill::tests::bounced::a_pooler_is_found_out_and_fills_bring_their_settings_along")],
+    ),
+    (
+        UnevenBelieved,
+        &[cache(
+            "main::rows::partitions_that_are_stored_under_another_identity_than_their_root_says_are_not_misread",
+        )],
+    ),
+    (
+        ViewsOfLater,
+        &[cache(
+            "main::beginnings::a_view_that_is_prepared_after_the_log_was_followed_misses_nothing_told_before",
+        )],
+    ),
+    (
+        FormerLogForgotten,
+        &[engine(
+            "vouched::a_token_of_a_log_that_this_source_has_lost_is_refused_though_another_source_knows_it",
+        )],
+    ),
+    (
+        SnapshotMoment,
+        &[engine("vouched::a_snapshot_below_the_watermark_reflects_no_moment_at_which_it_was_outdated")],
+    ),
+    (
+        WatermarkVouches,
+        &[
+            cache("main::publications::a_session_is_not_answered_by_what_a_log_that_fell_silent_has_passed"),
+            cache("main::publications::a_receipt_cites_no_position_that_a_log_which_fell_silent_has_passed"),
+            cache("main::publications::a_snapshot_is_not_taken_at_what_a_log_that_fell_silent_has_passed"),
+        ],
+    ),
     (SlotTooEarly, &[cache("main::invisible::a_transaction_whose_telling_was_cut_off_is_told_again")]),
     (
         KeyChangeNewOnly,

@@ -28,8 +28,14 @@ fn look(verdict: Verdict, ago: Duration) -> Look<()> {
         generation: 2,
         ttl: Duration::from_secs(60),
     });
-    let sight =
-        Sight { generation: 2, epoch: EPOCH, watermark: 100, horizon: 0, proven_until: Some(NOW.minus(ago)) };
+    let sight = Sight {
+        generation: 2,
+        epoch: EPOCH,
+        watermark: 100,
+        horizon: 0,
+        proven_until: Some(NOW.minus(ago)),
+        vouched: 110,
+    };
     Look { entry, sight, verdict, as_of: NOW.minus(ago), logged: true }
 }
 
@@ -73,6 +79,27 @@ fn a_current_entry_is_served_if_proven_lately_enough_and_fenced_otherwise() {
         assert_eq!(step(look(CURRENT, TEN), &need), expected, "{:?}", need.level);
     }
     assert_eq!(step(look(CURRENT, Duration::ZERO), &need(Level::Strong)), Step::Serve);
+}
+
+#[test]
+fn a_token_is_reached_as_far_as_the_log_vouches() {
+    let vouched = |to| {
+        let look = look(CURRENT, TEN);
+        Look { sight: Sight { vouched: to, ..look.sight }, ..look }
+    };
+    assert_eq!(step(vouched(90), &behind(90)), Step::Serve);
+    assert_eq!(step(vouched(89), &behind(90)), Step::Fence(Event::FenceSession), "the watermark is no proof");
+    assert_eq!(step(vouched(0), &need(Level::Any)), Step::Serve);
+    assert_eq!((vouched(90).reflects(), vouched(1000).reflects()), (90, 100));
+}
+
+#[test]
+fn what_a_gap_has_voided_reflects_nothing_however_far_it_was_judged() {
+    let hint = Need { level: Level::Any, ..behind(70) };
+    assert_eq!(step(look(Verdict::Void(Void::Forgotten), TEN), &hint), Step::ServeAndRefresh);
+    for void in [Void::BelowHorizon, Void::OtherEpoch] {
+        assert_eq!(step(look(Verdict::Void(void), TEN), &hint), Step::Fill(Event::MissVoid), "{void:?}");
+    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn table(oid: u32, name: &str, old: Old) -> Relation {
         ],
         heirs: Vec::new(),
         logged_as: Some(format!("public.{name}")),
+        unnamed_root: None,
         holders: vec![Holder { sql_name: format!("public.{name}"), old, indexes: Vec::new() }],
         unique: ["id".to_owned()].into(),
     }

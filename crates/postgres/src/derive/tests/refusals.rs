@@ -14,7 +14,10 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
          CREATE FUNCTION looks() RETURNS int LANGUAGE sql STABLE AS 'SELECT count(*)::int FROM public.genre';
          CREATE FUNCTION public.same(int, int) RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT $1 = $2';
          CREATE OPERATOR public.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = public.same);
-         CREATE TABLE filed (id int PRIMARY KEY, what regclass, whose regrole[], one genre);
+         CREATE TYPE public.filing AS (at int, what regclass[]);
+         CREATE DOMAIN public.place AS regclass; CREATE DOMAIN public.places AS public.place[];
+         CREATE TABLE filed (id int PRIMARY KEY, what regclass, whose regrole[], one genre, number oid,
+           filings public.filing[], places public.places);
          CREATE VIEW inner_clock AS SELECT track_id, now() AS at FROM track;"
     ));
     for (sql, part) in [
@@ -51,6 +54,11 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
         ("SELECT what FROM filed WHERE id = $1", "filed.what` (regclass) shows names"),
         ("SELECT whose[1]::text AS whose FROM filed WHERE id = $1", "filed.whose` (regrole[]) shows names"),
         ("SELECT one FROM filed WHERE id = $1", "filed.one` (public.genre) shows names"),
+        ("SELECT filings FROM filed WHERE id = $1", "filed.filings` (public.filing[]) shows names"),
+        ("SELECT places FROM filed WHERE id = $1", "filed.places` (public.places) shows names"),
+        ("SELECT number::regclass::text AS c FROM filed WHERE id = $1", "shown as a name"),
+        ("SELECT tableoid::regclass AS c FROM filed WHERE id = $1", "shown as a name"),
+        ("SELECT id::regclass AS c FROM filed WHERE id = $1", "shown as a name"),
         (
             "SELECT to_json(filed) AS everything FROM filed WHERE id = $1",
             "filed.what` (regclass) shows names",
@@ -66,6 +74,7 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
         "SELECT name FROM track WHERE track_id = $1 AND added > '2026-01-01'",
         "SELECT name FROM track WHERE track_id = $1 AND name <> 'today'",
         "SELECT id FROM filed WHERE id = $1",
+        "SELECT number FROM filed WHERE id = $1 AND tableoid = 'filed'::regclass",
     ] {
         assert_eq!(refusals_of(&bench.compile(&view(&[Int8], sql))), [""; 0], "{sql}");
     }

@@ -10,7 +10,8 @@ use futures_util::future::join_all;
 use std::time::Duration;
 
 const SETTINGS: &str = "SELECT $1 AS k, current_setting('statement_timeout') AS s, \
-     current_setting('transaction_read_only') AS r, current_setting('TimeZone') AS z";
+     current_setting('transaction_read_only') AS r, current_setting('TimeZone') AS z, \
+     current_setting('transaction_isolation') AS i";
 
 fn pool(cluster: &Cluster, bouncer: &Bouncer) -> Pool {
     Pool::new(options(cluster, "postgres", |options| {
@@ -22,14 +23,18 @@ fn pool(cluster: &Cluster, bouncer: &Bouncer) -> Pool {
 #[tokio::test]
 async fn a_pooler_is_found_out_and_fills_bring_their_settings_along() {
     let cluster = Cluster::start();
-    cluster.psql("ALTER DATABASE postgres SET timezone = 'Asia/Tokyo'");
+    // Under the latter, a standby's fill would take its snapshot when it is asked how far it is, and claim more than it saw.
+    cluster.psql(
+        "ALTER DATABASE postgres SET timezone = 'Asia/Tokyo'; \
+         ALTER DATABASE postgres SET default_transaction_isolation = 'repeatable read'",
+    );
     let bouncer = Bouncer::before(&cluster, 2);
     let pool = pool(&cluster, &bouncer);
     let view = View::one(SETTINGS, &[Int4]);
     let plan = view.plan().unwrap();
     let one = async |number: usize| {
         let found = fill(&pool, &plan, &view.keys(&[&[&number.to_string()]])).await.unwrap();
-        let wanted = format!(r#"{{"k":{number},"s":"900ms","r":"on","z":"UTC"}}"#);
+        let wanted = format!(r#"{{"k":{number},"s":"900ms","r":"on","z":"UTC","i":"read committed"}}"#);
         assert_eq!(texts(&found)[0].as_ref(), Some(&wanted));
     };
     join_all((0..50).map(one)).await;
