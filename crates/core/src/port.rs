@@ -44,8 +44,8 @@ pub struct Fence {
     pub position: Position,
     /// Up to here, in the epoch of the position, the feed tells of every transaction, whoever comes to see it and whenever:
     /// the source has looked whether anybody made its log leave something out, and had logged this much before it looked.
-    /// Between two looks a log may fall silent about a table and go on with the others,
-    /// and only what lies at or below this number is safe from that.
+    /// Between two looks a log may fall silent about a table and go on with the others, and only what lies at or below this
+    /// number is safe from that.
     pub vouched: u64,
     /// Who was not told up to here, in that epoch, has not heard of a gap yet: to him the fence says nothing. Where a stream is
     /// begun anew because something was left out, its fences speak of the new one before every follower has met the gap.

@@ -1,9 +1,10 @@
 //! Several keys whose answers hold together.
 //!
 //! Entries that are all current at the watermark, and none of which reflects anything beyond a position W that the log vouches
-//! for, at or below the watermark, are together what a transaction at W would have read. So a snapshot is usually served from memory. What is missing is loaded in one
-//! source transaction; then the ledger is brought up to that transaction and everything is judged again at one
-//! watermark. If a change got in between, all keys are loaded in one transaction, which holds together by itself.
+//! for, at or below the watermark, are together what a transaction at W would have read. So a snapshot is usually served
+//! from memory. What is missing is loaded in one source transaction; then the ledger is brought up to that transaction and
+//! everything is judged again at one watermark. If a change got in between, all keys are loaded in one transaction, which
+//! holds together by itself.
 
 use crate::answer::{Answer, Carried, Consistency};
 use crate::cache::{Cache, Shared};
@@ -181,20 +182,17 @@ where
         deadline: Moment,
         loader: &dyn LoadMany<K, V>,
     ) -> Result<Option<Vec<Answer<V>>>, ReadError> {
-        let mut lacking = match self.pieces(keys, need, &[]) {
-            Ok(answers) => return Ok(Some(answers)),
-            Err(lacking) => lacking,
-        };
-        if lacking.is_ahead {
-            if self.prove_position(need, deadline).await?.is_none() {
+        let mut found = self.pieces(keys, need, &[]);
+        if found.as_ref().is_err_and(|lacking| lacking.is_ahead) {
+            if !self.prove_position(need, deadline).await? {
                 return Ok(None);
             }
-            lacking = match self.pieces(keys, need, &[]) {
-                Ok(answers) => return Ok(Some(answers)),
-                Err(lacking) => lacking,
-            };
+            found = self.pieces(keys, need, &[]);
         }
-        let missing = lacking.missing;
+        let missing = match found {
+            Ok(answers) => return Ok(Some(answers)),
+            Err(lacking) => lacking.missing,
+        };
         if missing.len() == keys.len() && !keys.is_empty() {
             return Ok(None);
         }
@@ -203,17 +201,17 @@ where
             let wanted: Vec<K> = missing.iter().map(|index| keys[*index].clone()).collect();
             self.load_batch(&wanted, deadline, loader).await?;
         }
-        if self.prove_position(need, deadline).await?.is_none() {
+        if !self.prove_position(need, deadline).await? {
             return Ok(None);
         }
         Ok(self.pieces(keys, need, &missing).ok())
     }
 
-    /// Brings the ledger up to the source's position; `None` where the log cannot say.
-    async fn prove_position(&self, need: &Need, deadline: Moment) -> Result<Option<Position>, ReadError> {
-        let Ok(position) = self.shared.follower.prove_logged(deadline).await else { return Ok(None) };
+    /// Brings the ledger up to the source's position; `false` where the log cannot say.
+    async fn prove_position(&self, need: &Need, deadline: Moment) -> Result<bool, ReadError> {
+        let Ok(position) = self.shared.follower.prove_logged(deadline).await else { return Ok(false) };
         self.check_token(need.token, position)?;
-        Ok(Some(position))
+        Ok(true)
     }
 
     /// All answers at one position, or what memory lacks. The keys at `loaded` were loaded for this snapshot.

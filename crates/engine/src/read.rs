@@ -302,10 +302,11 @@ where
     ) -> Result<Option<Answer<V>>, ReadError> {
         let now = self.shared.world.now();
         let filled_at = landed.entry.filled_at();
+        let certain = landed.certain(self.shared.follower.ledger());
         if let Some(token) = need.token {
             // A fill that began after the token was given reflects what the token stands for. Of one that was joined,
             // only what its stamp is certain of counts: below its upper position lie changes that it does not see.
-            let (afresh, certain) = (filled_at >= need.begun, landed.certain(self.shared.follower.ledger()));
+            let afresh = filled_at >= need.begun;
             #[cfg(candor_sabotage)]
             let joins_any = crate::sabotage::is(crate::sabotage::Sabotage::JoinedFlightToken);
             #[cfg(candor_sabotage)]
@@ -331,7 +332,7 @@ where
         let Position { epoch, at: upper } = landed.upper.unwrap_or(nowhere);
         let carried = Carried {
             epoch,
-            at: landed.certain(self.shared.follower.ledger()).map_or(0, |certain| certain.at),
+            at: certain.map_or(0, |certain| certain.at),
             upper,
             bound_nanos: age_nanos,
             age_nanos,

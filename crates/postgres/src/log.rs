@@ -19,6 +19,7 @@
 //! confirmed position, and opens a gap.
 
 mod fence;
+mod intact;
 mod mark;
 mod reached;
 mod stand;

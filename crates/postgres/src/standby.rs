@@ -115,15 +115,17 @@ impl Standby {
     /// that the primary can still be asked.
     pub(crate) async fn fill(&self, log: &Log, view: &View, keys: &[Box<[KeyValue]>]) -> Option<Fill> {
         let is_resting = self.rest.lock().until.is_some_and(|until| Instant::now() < until);
-        let proven = if is_resting { None } else { Some(self.prove_in_time(log, view, keys).await) };
-        let refused = match proven {
-            Some(Ok(fill)) => {
-                self.answered.fetch_add(1, Ordering::Relaxed);
-                self.rest.lock().until = None;
-                return Some(fill);
+        let refused = if is_resting {
+            None
+        } else {
+            match self.prove_in_time(log, view, keys).await {
+                Ok(fill) => {
+                    self.answered.fetch_add(1, Ordering::Relaxed);
+                    self.rest.lock().until = None;
+                    return Some(fill);
+                }
+                Err(refused) => Some(refused),
             }
-            Some(Err(refused)) => Some(refused),
-            None => None,
         };
         self.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(Refused { error, rests, wants_mark }) = refused {
@@ -270,12 +272,12 @@ impl Standby {
         let is_of_plan = *coverage == standing.coverage;
         #[cfg(candor_sabotage)]
         let is_of_plan = is_of_plan || is(Sabotage::StandbySchema);
-        match is_of_plan {
-            true => Ok(*upper),
-            false => {
-                contract("the standby shows a schema that the primary does not show yet, or not any more")
-            }
+        if !is_of_plan {
+            return contract(
+                "the standby shows a schema that the primary does not show yet, or not any more",
+            );
         }
+        Ok(*upper)
     }
 }
 

@@ -48,3 +48,7 @@ mod fill {
 #[allow(dead_code, reason = "the text of a snapshot is read where there is a server")]
 #[path = "../../postgres/src/fill/visible.rs"]
 mod visible;
+
+/// What fences remember of their answers.
+#[path = "../../postgres/src/log/intact.rs"]
+mod intact;

@@ -22,6 +22,7 @@
 //! read; so what is *vouched for* was logged before the whole question was asked ([`Fence::vouched`]). Whoever asks for a
 //! position gets that of a glance, with the whole question after it, unless as much was vouched for already.
 
+use super::intact::Intact;
 use super::{Ask, Log, Standing, covered, is_pending, pending};
 use crate::fill::Visible;
 use crate::identity::started_sql;
@@ -37,26 +38,11 @@ use std::time::Duration;
 
 /// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
 const DECODING: Duration = Duration::from_millis(2);
-/// After so many glances in a row that were not enough, the whole question is asked at once, until it finds a snapshot
-/// unchanged.
-const GLANCES_MAX: u32 = 2;
-
 /// What a fence asks, and what is known of the answers.
 pub(super) struct Questions {
     glance_sql: Arc<str>,
     whole_sql: Arc<str>,
-    intact: Mutex<Intact>,
-}
-
-/// The latest snapshot under which the fingerprint was that of the stream.
-#[derive(Default)]
-struct Intact {
-    /// The stream, which names the server and its start, and the snapshot as text.
-    under: Option<(Standing, String)>,
-    /// What that stream vouches for: logged before the question that found it intact.
-    vouched: u64,
-    /// Glances in a row that were not enough.
-    in_vain: u32,
+    intact: Mutex<Intact<Standing, String>>,
 }
 
 /// What a fence is wanted for.
@@ -106,35 +92,6 @@ impl Questions {
             .into(),
             intact: Mutex::default(),
         }
-    }
-
-    fn is_glance_worth_it(&self) -> bool {
-        let intact = self.intact.lock();
-        intact.under.is_some() && intact.in_vain < GLANCES_MAX
-    }
-
-    /// Whether the fingerprint was found intact under this very snapshot: then what was vouched for.
-    fn intact_under(&self, standing: &Standing, snapshot: &str) -> Option<u64> {
-        let mut intact = self.intact.lock();
-        let known = intact.under.as_ref().is_some_and(|(of, under)| under == snapshot && of == standing);
-        #[cfg(candor_sabotage)]
-        let known = known || is(Sabotage::FingerprintOfAnySnapshot);
-        intact.in_vain = if known { 0 } else { intact.in_vain + 1 };
-        known.then_some(intact.vouched)
-    }
-
-    /// The fingerprint was found intact by a question before which this much had been logged. What the stream vouches for.
-    fn found_intact(&self, standing: Standing, snapshot: String, logged: u64) -> u64 {
-        let mut intact = self.intact.lock();
-        let is_same_stream = intact.under.as_ref().is_some_and(|(of, _)| *of == standing);
-        intact.vouched = if is_same_stream { intact.vouched.max(logged) } else { logged };
-        let under = (standing, snapshot);
-        if intact.under.as_ref() == Some(&under) {
-            intact.in_vain = 0;
-        } else {
-            intact.under = Some(under);
-        }
-        intact.vouched
     }
 }
 
@@ -208,11 +165,11 @@ impl Log {
         let mut logged = self.visibility.told_to(standing.identity.log());
         let mut held = pool.acquire().await?;
         held.busy();
-        let Questions { glance_sql, whole_sql, .. } = &self.questions;
-        let (glance, mut told) = if self.questions.is_glance_worth_it() {
+        let Questions { glance_sql, whole_sql, intact } = &self.questions;
+        let (glance, mut told) = if intact.lock().is_glance_worth_it() {
             let glance = ask(&mut held, glance_sql).await?;
             if self.is_of(&standing, &glance)
-                && let Some(vouched) = self.questions.intact_under(&standing, &glance.snapshot)
+                && let Some(vouched) = intact.lock().under(&standing, &glance.snapshot)
                 && (wanted == Wanted::Visible || vouched >= glance.at)
             {
                 held.settled();
@@ -254,7 +211,7 @@ impl Log {
                 "the publication or a table in it changed; the log is followed anew",
             ));
         }
-        let vouched = self.questions.found_intact(standing.clone(), told.snapshot.clone(), logged);
+        let vouched = intact.lock().found(standing.clone(), told.snapshot.clone(), logged);
         Ok(Found { standing, at: told.at, snapshot: told.snapshot, started: told.started, vouched })
     }
 
@@ -332,53 +289,4 @@ fn read(row: &tokio_postgres::Row) -> Result<Told, SourceError> {
         coverage,
         is_pending,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::Identity;
-
-    fn standing(started_micros: i64, coverage: &str) -> Standing {
-        let identity = Identity { system: 1, timeline: 1, started_micros, database: "shop".into() };
-        Standing { identity, coverage: coverage.into(), opened: 0 }
-    }
-
-    #[test]
-    fn a_glance_is_enough_only_under_the_snapshot_and_for_the_stream_that_were_found_intact() {
-        let questions = Questions::of("candor");
-        assert!(!questions.is_glance_worth_it(), "nothing was found intact yet");
-        assert_eq!(questions.found_intact(standing(7, "a"), "700:702:700".into(), 90), 90);
-        assert!(questions.is_glance_worth_it());
-        assert_eq!(questions.intact_under(&standing(7, "a"), "700:702:700"), Some(90));
-        for (of, snapshot) in [
-            (standing(7, "a"), "700:703:700"),
-            (standing(7, "a"), "702:702:"),
-            (standing(7, "b"), "700:702:700"),
-            (standing(8, "a"), "700:702:700"),
-        ] {
-            assert_eq!(questions.intact_under(&of, snapshot), None, "{of:?} {snapshot}");
-        }
-        let later = questions.found_intact(standing(7, "a"), "700:703:700".into(), 80);
-        assert_eq!(later, 90, "what was vouched for once stays so");
-        let anew = questions.found_intact(standing(7, "b"), "700:703:700".into(), 80);
-        assert_eq!(anew, 80, "but for another stream");
-    }
-
-    #[test]
-    fn where_every_fence_meets_a_new_snapshot_the_glance_is_left_out_until_one_is_met_again() {
-        let questions = Questions::of("candor");
-        questions.found_intact(standing(7, "a"), "1:1:".into(), 1);
-        for number in 2..10 {
-            if questions.is_glance_worth_it() {
-                let snapshot = format!("{number}:{number}:");
-                assert_eq!(questions.intact_under(&standing(7, "a"), &snapshot), None);
-            }
-            questions.found_intact(standing(7, "a"), format!("{number}:{number}:"), number);
-        }
-        assert!(!questions.is_glance_worth_it());
-        questions.found_intact(standing(7, "a"), "9:9:".into(), 9);
-        assert!(questions.is_glance_worth_it());
-        assert!(questions.intact_under(&standing(7, "a"), "9:9:").is_some());
-    }
 }

@@ -4,7 +4,6 @@ use super::world::{World, cache_that_asks, price, view};
 use candor::{FollowOptions, Level, SessionToken};
 use candor_core::{Epoch, Position, Rows, ViewQuery};
 use candor_testbed::{Cluster, until};
-use std::sync::Arc;
 use std::time::Duration;
 
 const SCHEMA: &str = "
@@ -18,14 +17,7 @@ fn views() -> [ViewQuery; 1] {
 /// Runs `sql` in a transaction that waits for a standby which is not there; meanwhile somebody who does not wait writes.
 async fn is_not_overlooked(world: &World, truth: &mut i64, sql: &str) {
     world.warm(0, 1).await;
-    world.cluster.set("synchronous_standby_names", "nobody");
-    let waiting = {
-        let (cluster, sql) = (Arc::clone(&world.cluster), sql.to_owned());
-        std::thread::spawn(move || cluster.try_psql(&sql))
-    };
-    until("it waits for the standby", || {
-        world.cluster.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "1"
-    });
+    let waiting = world.waits_for_a_standby(sql).await;
     for _ in 0..2 {
         *truth += 1;
         world
@@ -33,8 +25,7 @@ async fn is_not_overlooked(world: &World, truth: &mut i64, sql: &str) {
             .psql(&format!("SET synchronous_commit = local; UPDATE item SET price = {truth} WHERE id = 1"));
         world.only_tells(*truth, 0, 1).await;
     }
-    world.cluster.set("synchronous_standby_names", "");
-    waiting.join().expect("a thread").expect(sql);
+    waiting.becomes_visible().await;
     world.only_tells(*truth, 0, 1).await;
     world.postgres.setup(&views()).await.expect("setup");
 }
@@ -60,10 +51,7 @@ async fn a_publication_that_changes_in_the_log_before_anybody_sees_it_proves_not
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_the_publication_that_was_rolled_back_holds_nothing_up() {
     let world = World::new(Cluster::start(), SCHEMA, &views()).await;
-    let (open, connection) = tokio_postgres::connect(&world.cluster.url("postgres"), tokio_postgres::NoTls)
-        .await
-        .expect("a client");
-    tokio::spawn(connection);
+    let open = world.client().await;
     // Open for the whole test, so that what follows is above every snapshot's lower end.
     open.batch_execute("CREATE TABLE other (id int); BEGIN; INSERT INTO other VALUES (1)")
         .await
@@ -134,10 +122,7 @@ async fn a_session_is_not_answered_by_what_a_log_that_fell_silent_has_passed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_was_begun_anew_vouches_for_nobody_who_has_not_met_its_gap() {
     let world = World::new(Cluster::start(), SCHEMA_WITH_ANOTHER, &views_with_another()).await;
-    let (client, connection) = tokio_postgres::connect(&world.cluster.url("postgres"), tokio_postgres::NoTls)
-        .await
-        .expect("a client");
-    tokio::spawn(connection);
+    let client = world.client().await;
     for truth in 2..=6 {
         world.warm(0, 1).await;
         // Silent for so short a time that the stream is begun anew as if nothing were the matter.

@@ -266,10 +266,7 @@ async fn a_partition_that_is_being_detached_concurrently_is_gone_at_once() {
         INSERT INTO part SELECT i, 1 FROM generate_series(1, 150) AS i";
     let world = World::new(Cluster::start(), schema, &[part]).await;
     world.warm(0, 1).await;
-    let (reader, connection) = tokio_postgres::connect(&world.cluster.url("postgres"), tokio_postgres::NoTls)
-        .await
-        .expect("a client");
-    tokio::spawn(connection);
+    let reader = world.client().await;
     reader.batch_execute("BEGIN; SELECT count(*) FROM part").await.expect("a reader");
     let detaching = {
         let cluster = Arc::clone(&world.cluster);

@@ -97,11 +97,7 @@ async fn a_standbys_answer_lacks_nothing_and_shows_nothing_that_the_primary_does
 async fn a_commit_that_is_on_the_standby_and_not_visible_at_the_primary_is_not_shown() {
     let (world, standby) = primary_and_standby().await;
     answers(&world, 500..600).await;
-    world.cluster.set("synchronous_standby_names", "nobody");
-    let waiting = {
-        let cluster = Arc::clone(&world.cluster);
-        std::thread::spawn(move || cluster.try_psql("UPDATE item SET price = 2 WHERE id <= 100"))
-    };
+    let waiting = world.waits_for_a_standby("UPDATE item SET price = 2 WHERE id <= 100").await;
     candor_testbed::until("the standby shows it", || {
         standby.psql("SELECT price FROM item WHERE id = 1") == "2"
     });
@@ -112,8 +108,7 @@ async fn a_commit_that_is_on_the_standby_and_not_visible_at_the_primary_is_not_s
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
     assert_eq!(figures(&world).answered, before.answered, "{:?}", figures(&world));
-    world.cluster.set("synchronous_standby_names", "");
-    waiting.join().expect("a thread").expect("it commits");
+    waiting.becomes_visible().await;
     assert_eq!(world.price(0, 9).await, 2);
     answers(&world, 600..700).await;
 }
@@ -122,20 +117,14 @@ async fn a_commit_that_is_on_the_standby_and_not_visible_at_the_primary_is_not_s
 async fn a_change_of_the_schema_that_the_primary_does_not_show_yet_is_not_answered_by() {
     let (world, standby) = primary_and_standby().await;
     answers(&world, 500..600).await;
-    world.cluster.set("synchronous_standby_names", "nobody");
-    let waiting = {
-        let cluster = Arc::clone(&world.cluster);
-        let sql =
-            "CREATE OR REPLACE FUNCTION shown(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 100 * $1'";
-        std::thread::spawn(move || cluster.try_psql(sql))
-    };
+    let sql = "CREATE OR REPLACE FUNCTION shown(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 100 * $1'";
+    let waiting = world.waits_for_a_standby(sql).await;
     candor_testbed::until("the standby shows it", || standby.psql("SELECT shown(1)") == "100");
     for key in 1..=6 {
         assert_eq!(world.price(SHOWN, key).await, 1, "the primary does not show it");
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
-    world.cluster.set("synchronous_standby_names", "");
-    waiting.join().expect("a thread").expect("it commits");
+    waiting.becomes_visible().await;
     world.only_tells(100, SHOWN, 1).await;
 }
 

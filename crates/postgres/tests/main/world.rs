@@ -262,14 +262,19 @@ impl World {
         panic!("no answer is kept: {:#?}", self.cache.explain(&(view, key)));
     }
 
+    /// A session of a program that knows nothing of us.
+    pub(crate) async fn client(&self) -> tokio_postgres::Client {
+        let url = self.cluster.url("postgres");
+        let (client, connection) =
+            tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a client");
+        tokio::spawn(connection);
+        client
+    }
+
     /// A commit that is logged and not visible, because its standby is not there.
     pub(crate) async fn waits_for_a_standby(&self, sql: &str) -> Waiting {
         self.cluster.set("synchronous_standby_names", "absent");
-        let (client, connection) =
-            tokio_postgres::connect(&self.cluster.url("postgres"), tokio_postgres::NoTls)
-                .await
-                .expect("a client");
-        tokio::spawn(connection);
+        let client = self.client().await;
         let process: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a process").get(0);
         let sql = sql.to_owned();
         let ended = tokio::spawn(async move { client.batch_execute(&sql).await });

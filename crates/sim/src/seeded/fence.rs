@@ -1,10 +1,12 @@
-//! A fence: the model of `crates/postgres/src/log/fence.rs`, decision by decision.
+//! A fence: the model of `crates/postgres/src/log/fence.rs`, decision by decision. What it remembers of the answers is not
+//! modelled: `intact.rs` is that crate's own file.
 //!
 //! A glance first, which asks for position and snapshot; the whole question, with the fingerprint and the marks, unless the
 //! snapshot is the one under which the fingerprint was last found intact. Each is a statement: its snapshot is taken, and a
 //! moment later it reads the position. What the log vouches for was logged before the whole question was asked.
 
 use super::fill::Visible;
+use super::intact::Intact;
 use super::link::Link;
 use super::plan::{Flaw, Kind};
 use super::publication::Coverage;
@@ -16,8 +18,6 @@ use std::time::Duration;
 
 /// How long a fence waits for visible commits to be decoded, as the real one.
 const DECODING: Duration = Duration::from_millis(2);
-/// After so many glances in a row that were not enough, the whole question is asked at once, as by the real one.
-const GLANCES_MAX: u32 = 2;
 
 /// A stream that is being read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,16 +30,8 @@ pub(super) struct Standing {
     pub(super) opened: u64,
 }
 
-/// What fences know of their answers.
-#[derive(Debug, Default)]
-pub(super) struct Questions {
-    /// The stream, and the snapshot under which its fingerprint was found intact last.
-    under: Option<(Standing, Visible)>,
-    /// What that stream vouches for.
-    vouched: u64,
-    /// Glances in a row that were not enough.
-    in_vain: u32,
-}
+/// What fences know of their answers: the real thing.
+pub(super) type Questions = Intact<Standing, Visible>;
 
 /// What a fence is wanted for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -61,32 +53,6 @@ struct Found {
     told: Told,
     vouched: u64,
     since: u64,
-}
-
-impl Questions {
-    fn is_glance_worth_it(&self) -> bool {
-        self.under.is_some() && self.in_vain < GLANCES_MAX
-    }
-
-    fn intact_under(&mut self, standing: &Standing, snapshot: &Visible, flaw: Flaw) -> Option<u64> {
-        let known = self.under.as_ref().is_some_and(|(of, under)| {
-            of == standing && (under == snapshot || flaw == Flaw::FingerprintOfAnySnapshot)
-        });
-        self.in_vain = if known { 0 } else { self.in_vain + 1 };
-        known.then_some(self.vouched)
-    }
-
-    fn found_intact(&mut self, standing: Standing, snapshot: Visible, logged: u64) -> u64 {
-        let is_same_stream = self.under.as_ref().is_some_and(|(of, _)| *of == standing);
-        self.vouched = if is_same_stream { self.vouched.max(logged) } else { logged };
-        let under = (standing, snapshot);
-        if self.under.as_ref() == Some(&under) {
-            self.in_vain = 0;
-        } else {
-            self.under = Some(under);
-        }
-        self.vouched
-    }
 }
 
 impl Link {
@@ -127,9 +93,8 @@ impl Link {
             let told = self.ask(&standing).await?;
             if is_glance_worth_it {
                 self.respond().await;
-                let snapshot = told.snapshot.as_ref();
-                let vouched = snapshot
-                    .and_then(|snapshot| self.questions.lock().intact_under(&standing, snapshot, self.flaw));
+                let snapshot = told.snapshot.as_ref().map(|snapshot| self.compared(snapshot));
+                let vouched = snapshot.and_then(|snapshot| self.questions.lock().under(&standing, &snapshot));
                 if let Some(vouched) = vouched
                     && (wanted == Wanted::Visible || vouched >= told.position.at)
                 {
@@ -163,8 +128,16 @@ impl Link {
             self.is_stale(&standing);
             return Err(SourceError::down("the publication changed"));
         }
-        let vouched = self.questions.lock().found_intact(standing, snapshot, logged);
+        let vouched = self.questions.lock().found(standing, self.compared(&snapshot), logged);
         Ok(Found { told, vouched, since })
+    }
+
+    /// What of a snapshot is compared with another.
+    fn compared(&self, snapshot: &Visible) -> Visible {
+        match self.flaw {
+            Flaw::FingerprintOfAnySnapshot => Visible { xmin: 0, xmax: 0, in_progress: Box::default() },
+            _ => snapshot.clone(),
+        }
     }
 
     /// One statement: its snapshot, what it finds in the catalogs and, a moment later, the position. An error if the server is

@@ -2,8 +2,8 @@
 //!
 //! The real task talks to sockets and cannot run under a scheduler of ours. What it decides is kept here line by line:
 //! where a stream begins and with what publication, whether it goes on or opens a gap, what is confirmed and when, which
-//! transactions are unsettled, and that a full mailbox shows as a gap. What it knows of visibility is not modelled: `visibility.rs` is that crate's own
-//! file, compiled into this one.
+//! transactions are unsettled, and that a full mailbox shows as a gap. What it knows of visibility is not modelled:
+//! `visibility.rs` is that crate's own file, compiled into this one.
 
 use super::fence::Standing;
 use super::link::Link;
