@@ -154,17 +154,15 @@ impl Judge {
             self.chains.clear();
         }
         let shown = self.chains.entry(given.chain).or_default();
-        let at = |version: &Version| {
-            truth.row(version.id, |state| (state.version, state.nonce) == (version.version, version.nonce))
-        };
-        let known: Vec<(i64, Shown)> =
-            shown.iter().filter_map(|version| Some((version.id, at(version)?))).collect();
-        let commits: Vec<u64> = known.iter().filter_map(|(_, shown)| shown.commit).collect();
+        let known: Vec<(i64, u64)> = shown
+            .iter()
+            .filter_map(|version| Some((version.id, truth.first(version.id, is_of(version))?)))
+            .collect();
+        let commits: Vec<u64> =
+            shown.iter().filter_map(|version| truth.row(version.id, is_of(version))?.commit).collect();
         let behind = finding.rows.iter().any(|(id, shown)| {
-            known.iter().any(|(other, earlier)| other == id && earlier.index > shown.index)
-                || truth
-                    .after(*id, shown.index)
-                    .any(|state| state.commit.is_some_and(|at| commits.contains(&at)))
+            known.iter().any(|(other, earlier)| other == id && *earlier > shown.index)
+                || truth.commits_after(*id, shown.index).any(|commit| commits.contains(&commit))
         });
         for version in seen.content.versions() {
             shown.push_back(version);
@@ -182,8 +180,7 @@ impl Judge {
             return Some(Broken::Sum);
         }
         let from = finding.rows.iter().filter_map(|(_, shown)| shown.commit).max()?;
-        let next =
-            |(id, shown): &(i64, Shown)| truth.after(*id, shown.index).filter_map(|state| state.commit).min();
+        let next = |(id, shown): &(i64, Shown)| truth.commits_after(*id, shown.index).min();
         let until = finding.rows.iter().filter_map(next).min().unwrap_or(u64::MAX);
         if from < until {
             return None;
@@ -214,12 +211,15 @@ fn claims(seen: &Observation) -> Vec<(Broken, Nanos)> {
     claims
 }
 
+/// Whether a state is the version that an answer shows.
+fn is_of(version: &Version) -> impl Fn(&State) -> bool {
+    let version = (version.version, version.nonce);
+    move |state| (state.version, state.nonce) == version
+}
+
 /// Finds the answer in the truth: the latest states it can be. `None`: there never was such a thing.
 fn find(truth: &Truth, content: &Content) -> Option<Finding> {
-    let row = |version: &Version| {
-        let is_it = |state: &State| (state.version, state.nonce) == (version.version, version.nonce);
-        Some((version.id, truth.row(version.id, is_it)?))
-    };
+    let row = |version: &Version| Some((version.id, truth.row(version.id, is_of(version))?));
     let all = |versions: &[Version]| {
         let rows = versions.iter().map(row).collect::<Option<Vec<_>>>()?;
         let superseded = rows.iter().map(|(_, shown)| shown.superseded).min().unwrap_or(NEVER);
@@ -229,9 +229,9 @@ fn find(truth: &Truth, content: &Content) -> Option<Finding> {
     match content {
         Content::Row(one) => all(std::slice::from_ref(one)),
         Content::Joined(one, other) => {
-            let is_it = |state: &State| (state.version, state.nonce) == (one.version, one.nonce);
+            let is_one = is_of(one);
             let belongs = |state: &State| {
-                is_it(state) && state.place.is_none_or(|place| OWNER_LIFE + place.owner == other.id)
+                is_one(state) && state.place.is_none_or(|place| OWNER_LIFE + place.owner == other.id)
             };
             truth.row(one.id, belongs)?;
             all(&[*one, *other])
@@ -268,5 +268,97 @@ fn last_change(truth: &Truth, content: &Content, before: Nanos) -> Option<Nanos>
         Content::List { shelf, .. } => truth.list_changed(*shelf, before),
         Content::Absent(id) | Content::NotJoined(id) => truth.row_changed(*id, before),
         other => other.versions().iter().filter_map(|version| truth.row_changed(version.id, before)).max(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{Claim, Given};
+    use crate::truth::{Commit, Place};
+
+    const PLACE: Place = Place { present: true, shelf: -1, owner: -1 };
+
+    /// Two rows, of which a crash takes back the second version that both got in one transaction, after it was seen.
+    fn fallen_back() -> Truth {
+        let mut truth = Truth::new();
+        for id in [1, 2] {
+            truth.begin(id, 0, 10, PLACE, 0);
+        }
+        let both = |lsn, version, nonce| Commit {
+            lsn,
+            changes: vec![(1, version, nonce, PLACE), (2, version, nonce, PLACE)],
+        };
+        truth.logged(&both(100, 1, 11));
+        for id in [1, 2] {
+            truth.seen(0, id, 1, 11, 1_000);
+            truth.seen(0, id, 2, 12, 2_000);
+        }
+        let era = truth.recovered(3_000, NEVER, 200);
+        for id in [1, 2] {
+            truth.seen(era, id, 1, 11, 4_000);
+        }
+        truth.settle(4_000);
+        truth.logged(&both(300, 2, 22));
+        for id in [1, 2] {
+            truth.seen(era, id, 2, 22, 5_000);
+        }
+        truth
+    }
+
+    /// The row at a session read of the only chain there is.
+    fn shown(begun: Nanos, id: i64, version: i64, nonce: i64) -> Observation {
+        Observation {
+            door: "library a",
+            view: 0,
+            key: id,
+            asked: Asked::Session,
+            content: Content::Row(Version { id, version, nonce }),
+            begun,
+            ended: begun,
+            given: Some(Given { chain: 1, floor: 0, made: begun }),
+            receipt: Claim { origin: "l1".into(), ..Claim::default() },
+        }
+    }
+
+    /// What is found against a chain of reads.
+    fn judged(truth: &Truth, reads: &[Observation]) -> Vec<Broken> {
+        let mut judge = Judge::new(Report::begun(1));
+        let found = reads.iter().filter_map(|seen| {
+            let finding = find(truth, &seen.content).expect("the oracle knows it");
+            judge.chain(seen, truth, &finding)
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn what_a_crash_took_back_was_newer_than_what_the_row_fell_back_to() {
+        let truth = fallen_back();
+        let reads = [shown(1_500, 1, 1, 11), shown(2_500, 1, 2, 12), shown(2_600, 2, 2, 12)];
+        assert_eq!(judged(&truth, &reads), []);
+    }
+
+    #[test]
+    fn a_later_read_of_a_chain_that_shows_less_is_noticed() {
+        let truth = fallen_back();
+        let newer_first = [shown(2_500, 1, 2, 12), shown(2_600, 1, 0, 10)];
+        assert_eq!(judged(&truth, &newer_first), [Broken::Monotonic]);
+        let half_of_it = [shown(5_500, 1, 2, 22), shown(5_600, 2, 1, 11)];
+        assert_eq!(judged(&truth, &half_of_it), [Broken::Monotonic]);
+    }
+
+    #[test]
+    fn accounts_of_which_one_fell_back_were_true_together() {
+        let truth = fallen_back();
+        let versions: Vec<Version> = [1, 2].map(|id| Version { id, version: 2, nonce: 12 }).into();
+        let mixed = vec![versions[0], Version { id: 2, version: 1, nonce: 11 }];
+        let seen = shown(2_500, 1, 2, 12);
+        for (versions, broken) in [(versions, None), (mixed, None)] {
+            let content = Content::Accounts(versions, ACCOUNTS * AMOUNT);
+            let finding = find(&truth, &content).expect("the oracle knows it");
+            let mut judge = Judge::new(Report::begun(1));
+            let seen = Observation { content, ..seen.clone() };
+            assert_eq!(judge.together(&seen, &truth, &finding), broken);
+        }
     }
 }

@@ -154,28 +154,41 @@ pub(crate) async fn follow(stage: Arc<Stage>, every: Duration) {
 }
 
 async fn decode(stage: &Stage, client: &Client, every: Duration) -> Result<(), tokio_postgres::Error> {
-    let changes = format!(
-        "SELECT lsn::text, data FROM pg_logical_slot_get_changes('{SLOT}', NULL, NULL)
-         WHERE data LIKE 'table public.life: UPDATE: %' OR data LIKE 'COMMIT%'"
-    );
     while stage.is_on() {
-        let begun = now();
-        // Everything committed before it is on disk once this has returned, asynchronous commits too.
-        client.execute("SELECT pg_logical_emit_message(true, 'oracle', '')", &[]).await?;
-        let rows = client.query(&changes, &[]).await?;
-        take(stage, &rows, begun);
+        catch_up(stage, client).await?;
         pause(every).await;
     }
     Ok(())
 }
 
-fn take(stage: &Stage, rows: &[tokio_postgres::Row], begun: Nanos) {
+/// Takes in what the slot holds, and only then lets the slot forget it: what is lost on the way comes again.
+async fn catch_up(stage: &Stage, client: &Client) -> Result<(), tokio_postgres::Error> {
+    let begun = now();
+    // Everything committed before it is on disk once this has returned, asynchronous commits too. It waits for the disk
+    // itself even while nobody else does.
+    let flush = "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'oracle', '')";
+    client.batch_execute(flush).await?;
+    let changes = format!(
+        "SELECT lsn::text, data FROM pg_logical_slot_peek_changes('{SLOT}', NULL, NULL)
+         WHERE data LIKE 'table public.life: UPDATE: %' OR data LIKE 'COMMIT%'"
+    );
+    let rows = client.query(&changes, &[]).await?;
+    if let Some(end) = take(stage, &rows, begun) {
+        client.batch_execute(&format!("SELECT pg_replication_slot_advance('{SLOT}', '{end}')")).await?;
+    }
+    Ok(())
+}
+
+/// Takes in what the log says, and tells where its last transaction ends.
+fn take(stage: &Stage, rows: &[tokio_postgres::Row], begun: Nanos) -> Option<String> {
+    let mut end = None;
     let mut changes: Vec<(i64, i64, i64, Place)> = Vec::new();
     let mut truth = stage.truth.lock();
     for row in rows {
         let (lsn, data): (&str, &str) = (row.get(0), row.get(1));
         if data.starts_with("COMMIT") {
             truth.logged(&Commit { lsn: lsn_of(lsn), changes: std::mem::take(&mut changes) });
+            end = Some(lsn.to_owned());
         } else if let Some(change) = change_of(data) {
             // Of several versions by one transaction nobody else sees but the last.
             changes.retain(|known| known.0 != change.0);
@@ -185,6 +198,7 @@ fn take(stage: &Stage, rows: &[tokio_postgres::Row], begun: Nanos) {
         }
     }
     truth.logged_until = truth.logged_until.max(begun);
+    end
 }
 
 /// `id[bigint]:1 version[bigint]:2 …`, as `test_decoding` writes a row.
@@ -211,6 +225,8 @@ pub(crate) fn lsn_of(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::SCHEMA;
+    use candor_testbed::{Cluster, Proxy};
 
     #[test]
     fn a_line_of_the_log_is_read_as_it_is_written() {
@@ -219,5 +235,47 @@ mod tests {
         let place = Place { present: true, shelf: -1, owner: 3 };
         assert_eq!(change_of(line), Some((7, 2, 99, place)));
         assert_eq!(lsn_of("1/F"), 0x1_0000_000F);
+    }
+
+    /// A server with the shop on it, and what the oracle knows before anybody writes.
+    async fn shop() -> (Cluster, Stage) {
+        // The server itself puts nothing on disk meanwhile.
+        let cluster = Cluster::builder().setting("wal_writer_delay", "10s").durable(false).start();
+        cluster.psql(SCHEMA);
+        cluster.psql(&format!("SELECT pg_create_logical_replication_slot('{SLOT}', 'test_decoding')"));
+        let stage = Stage::new(cluster.url("postgres"));
+        begin(&stage).await;
+        (cluster, stage)
+    }
+
+    /// Every life has another version.
+    const ONE_EACH: &str = "UPDATE life SET version = version + 1, nonce = nonce + 1";
+
+    #[tokio::test]
+    async fn what_the_log_said_to_a_connection_that_broke_is_said_again() {
+        let (cluster, stage) = shop().await;
+        cluster.psql(ONE_EACH);
+        let proxy = Proxy::to(cluster.address());
+        let through = Stage::new(cluster.url_through(proxy.address(), "postgres"));
+        let (client, _) = connect(&through, "oracle").await.expect("the server lets us in");
+        proxy.cut_after(6_000);
+        assert!(catch_up(&stage, &client).await.is_err(), "the answer came through whole");
+        assert_eq!(stage.truth.lock().versions, 0);
+        let (client, _) = connect(&stage, "oracle").await.expect("the server lets us in");
+        for _ in 0..2 {
+            catch_up(&stage, &client).await.expect("the slot can be read");
+            assert_eq!(stage.truth.lock().versions, 112);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_without_waiting_for_the_disk_is_in_the_log_that_was_read() {
+        let (cluster, stage) = shop().await;
+        cluster.psql("ALTER SYSTEM SET synchronous_commit = off");
+        cluster.psql("SELECT pg_reload_conf()");
+        cluster.psql(ONE_EACH);
+        let (client, _) = connect(&stage, "oracle").await.expect("the server lets us in");
+        catch_up(&stage, &client).await.expect("the slot can be read");
+        assert_eq!(stage.truth.lock().versions, 112);
     }
 }

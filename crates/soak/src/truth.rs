@@ -251,11 +251,22 @@ impl Truth {
         None
     }
 
-    /// The states of a row after one of them.
-    pub(crate) fn after(&self, id: i64, index: u64) -> impl Iterator<Item = &State> {
+    /// The first state of a row that an answer may show: what a crash took back to has a place in each era.
+    pub(crate) fn first(&self, id: i64, is_it: impl Fn(&State) -> bool) -> Option<u64> {
+        let row = self.rows.get(&id)?;
+        row.states.iter().position(is_it).map(|index| row.forgotten + index as u64)
+    }
+
+    /// The transactions that wrote a row after one of its states, in order. One that the state comes after is none of
+    /// them, though the row may have fallen back to what it wrote.
+    pub(crate) fn commits_after(&self, id: i64, index: u64) -> impl Iterator<Item = u64> {
         let row = self.rows.get(&id);
-        row.into_iter()
-            .flat_map(move |row| row.states.iter().skip((index + 1 - row.forgotten.min(index + 1)) as usize))
+        row.into_iter().flat_map(move |row| {
+            let place = (index + 1).saturating_sub(row.forgotten) as usize;
+            let reflected = row.states.iter().take(place).filter_map(|state| state.commit).max();
+            let later = row.states.iter().skip(place).filter_map(|state| state.commit);
+            later.filter(move |commit| reflected.is_none_or(|reflected| *commit > reflected))
+        })
     }
 
     /// When a list whose nonces have this sum was certainly no longer what a reader saw.
