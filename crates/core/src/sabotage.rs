@@ -111,6 +111,8 @@ pub enum Sabotage {
     TablesByName,
     /// The number that a gap was given passes for a position of the log.
     GapIsPosition,
+    /// A position is vouched for while a change of the schema waits to be seen.
+    DoubtForgotten,
     /// A slot that tells of transactions before they commit is followed.
     TwoPhaseFollowed,
     /// A standby's answer is as good as a primary's.
@@ -224,6 +226,7 @@ impl Sabotage {
         ("what views read through", Self::FingerprintOfTables),
         ("tables by number", Self::TablesByName),
         ("gap's own number", Self::GapIsPosition),
+        ("change nobody sees", Self::DoubtForgotten),
         ("two-phase slot", Self::TwoPhaseFollowed),
         ("standby", Self::StandbyAnswers),
         ("fence before a standby", Self::StandbyBehind),

@@ -79,7 +79,9 @@ impl Stamp {
             Self::Snapshot(snapshot) if crate::sabotage::is(crate::sabotage::Sabotage::VisibilityRule) => {
                 at <= snapshot.upper.at
             }
-            Self::Snapshot(snapshot) => snapshot.sees(xid),
+            // An entry outlives its transactions: two thousand million later an id that is given out anew lies below the
+            // snapshot, and only its place in the log tells that it cannot be in it.
+            Self::Snapshot(snapshot) => at <= snapshot.upper.at && snapshot.sees(xid),
         }
     }
 }
@@ -88,7 +90,8 @@ impl Snapshot {
     /// Whether the committed transaction `xid` is visible.
     ///
     /// The log gives 32 bits, the snapshot 64. Ids are placed on the ring around `xmin`, which is right as long as they
-    /// lie within 2^31 of it; Postgres itself cannot keep transactions further apart.
+    /// lie within 2^31 of it; Postgres itself cannot keep transactions further apart that can be seen or run at one time.
+    /// For what was logged after the snapshot was taken, see [`Stamp::sees`].
     pub fn sees(&self, xid: Xid) -> bool {
         let xid = self.place(xid);
         if xid < self.xmin {
@@ -131,6 +134,16 @@ mod tests {
             [(9, true), (10, false), (11, true), (12, false), (14, true), (15, false), (16, false)]
         {
             assert_eq!(snapshot.sees(Xid(xid)), visible, "xid {xid}");
+        }
+    }
+
+    #[test]
+    fn an_id_given_out_anew_two_thousand_million_transactions_later_is_not_visible() {
+        let stamp = Stamp::Snapshot(Arc::new(snapshot(1_000, 1_000, &[])));
+        assert!(stamp.sees(99, Xid(999)) && !stamp.sees(101, Xid(1_000)));
+        for later in [1_u64 << 31, (1 << 31) + 5, (1 << 32) - 1, (3 << 31) + 7] {
+            let xid = Xid((1_000 + later) & 0xffff_ffff);
+            assert!(!stamp.sees(200, xid), "{later} transactions later");
         }
     }
 

@@ -156,7 +156,7 @@ where
         let contract = self.view.contract();
         let deadline = begun.plus(contract.timeout);
         let given = demand.token;
-        let need = self.need(demand.level, given.as_ref(), begun)?;
+        let mut need = self.need(demand.level, given.as_ref(), begun)?;
         let mut trouble = match self.logged() && self.shared.follower.is_down() {
             true => match self.shared.follower.status() {
                 FeedStatus::Down(why) => Some(why),
@@ -191,7 +191,10 @@ where
                 (Step::Fence(event), _) => {
                     self.view.figures().event(event);
                     match self.prove(&need, deadline).await {
-                        Ok(position) => self.check_token(need.token, position)?,
+                        Ok(position) => {
+                            self.check_token(need.token, position)?;
+                            need.is_asked = true;
+                        }
                         Err(why) => trouble = Some(why),
                     }
                 }
@@ -359,7 +362,7 @@ where
             if level == Level::Session {
                 return Err(SessionError::Missing.into());
             }
-            return Ok(Need { level, begun, token: None, afresh: false });
+            return Ok(Need { level, begun, token: None, afresh: false, is_asked: false });
         };
         let follower = &self.shared.follower;
         let log = || follower.ledger().sight().map(|sight| sight.epoch.log);
@@ -383,8 +386,10 @@ where
             own = still;
         }
         match own.filter(|_| self.logged()) {
-            Some(own) => Ok(Need { level, begun, token: token.position(own), afresh: false }),
-            None => Ok(Need { level, begun, token: None, afresh: true }),
+            Some(own) => {
+                Ok(Need { level, begun, token: token.position(own), afresh: false, is_asked: false })
+            }
+            None => Ok(Need { level, begun, token: None, afresh: true, is_asked: false }),
         }
     }
 

@@ -26,7 +26,7 @@ mod stand;
 mod task;
 mod transaction;
 
-use crate::catalog::coverage::{coverage_sql, pending_sql};
+use crate::catalog::coverage::{coverage_sql, doubted_sql, pending_sql};
 use crate::facets::Facets;
 use crate::identity::Identity;
 use crate::options::PostgresOptions;
@@ -160,7 +160,12 @@ fn pending(publication: &str) -> String {
     pending_sql(&literal(publication))
 }
 
-/// Why there is no proof then.
+/// Whether something else that answers depend on is being changed by one.
+fn doubted(publication: &str) -> String {
+    doubted_sql(&literal(publication))
+}
+
+/// Why there is no proof while the publication is being changed.
 fn is_pending() -> SourceError {
     SourceError::down(
         "a transaction that is not visible yet changes the publication, and may be in force for the log already; nothing is \

@@ -127,19 +127,22 @@ where
         if keys.len() < 2 || is_refused || is_down && contract.on_feed_down != OnFeedDown::Source {
             return none();
         }
-        let Ok(need) = self.need(call.demand.level, call.demand.token.as_ref(), call.begun) else {
+        let Ok(mut need) = self.need(call.demand.level, call.demand.token.as_ref(), call.begun) else {
             return none();
         };
-        let step = |key: &K| -> (Step, Option<Look<V>>) {
+        let step = |key: &K, need: &Need| -> (Step, Option<Look<V>>) {
             let (look, now) = (self.look(key), self.shared.world.now());
-            (weigh(look.as_ref(), &need, contract, self.logged() && !is_down, now), look)
+            (weigh(look.as_ref(), need, contract, self.logged() && !is_down, now), look)
         };
-        let mut steps: Vec<_> = keys.iter().map(|key| step(key)).collect();
+        let mut steps: Vec<_> = keys.iter().map(|key| step(key, &need)).collect();
         let fences = |(step, _): &(Step, _)| if let Step::Fence(event) = step { Some(*event) } else { None };
         let asked: Vec<Event> = steps.iter().filter_map(fences).collect();
-        if !asked.is_empty() && self.prove(&need, call.deadline).await.is_ok() {
+        if !asked.is_empty()
+            && let Ok(position) = self.prove(&need, call.deadline).await
+        {
+            need.is_asked = self.check_token(need.token, position).is_ok();
             asked.into_iter().for_each(|event| self.view.figures().event(event));
-            steps = keys.iter().map(|key| step(key)).collect();
+            steps = keys.iter().map(|key| step(key, &need)).collect();
         }
         let (mut seats, mut ours) = (Vec::with_capacity(keys.len()), Vec::new());
         for (key, (step, look)) in keys.into_iter().zip(steps) {

@@ -24,6 +24,9 @@ pub(crate) struct Need {
     /// A session for which there is nothing to compare positions with (the view has no log, or the ledger no epoch at
     /// the moment). What the source says after the read began reflects whatever the token stands for.
     pub(crate) afresh: bool,
+    /// The source was asked since the read began, and its position is at or above the token's. What was visible then
+    /// reflects whatever the token stands for, also where the log does not vouch for the position yet.
+    pub(crate) is_asked: bool,
 }
 
 /// What to do next.
@@ -39,15 +42,18 @@ pub(super) enum Step {
 impl Need {
     /// The moment the answer must reflect.
     pub(crate) fn floor(&self, now: Moment) -> Moment {
-        // Strictly after: a fence asked in the very nanosecond in which the read began may have been answered before
-        // it, on a clock too coarse to tell.
-        let just_after = self.begun.plus(Duration::from_nanos(1));
         match self.level {
-            _ if self.afresh => just_after,
-            Level::Strong => just_after,
+            _ if self.afresh => self.just_after(),
+            Level::Strong => self.just_after(),
             Level::Bounded(limit) => now.minus(limit),
             Level::Session | Level::Any => Moment::ZERO,
         }
+    }
+
+    /// Strictly after the read began: a fence asked in the very nanosecond in which it began may have been answered before
+    /// it, on a clock too coarse to tell.
+    fn just_after(&self) -> Moment {
+        self.begun.plus(Duration::from_nanos(1))
     }
 
     /// Whether an answer that is less may be given if the contract says so. Whoever asks for strong, or shows a token,
@@ -91,7 +97,10 @@ pub(super) fn weigh<V>(
     now: Moment,
 ) -> Step {
     let Some(look) = look else { return Step::Fill(Event::MissCold) };
-    let reached = need.token.is_none_or(|token| look.reaches(token));
+    let is_of_now = need.is_asked && look.logged && look.as_of >= need.just_after();
+    let reached = need
+        .token
+        .is_none_or(|token| is_of_now && token.epoch.log == look.sight.epoch.log || look.reaches(token));
     let fresh = look.as_of >= need.floor(now);
     let grace = match contract.refresh {
         Refresh::WhileRevalidate(grace) => Some(grace),

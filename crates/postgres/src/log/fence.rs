@@ -21,9 +21,13 @@
 //! what becomes visible later. The log may have been made silent after the snapshot was taken and before the position was
 //! read; so what is *vouched for* was logged before the whole question was asked ([`Fence::vouched`]). Whoever asks for a
 //! position gets that of a glance, with the whole question after it, unless as much was vouched for already.
+//!
+//! A change of the schema that is logged and not visible yet has no rows that could be missing, but whoever holds a position
+//! above it would miss the change itself. So where a position counts, and from time to time for all who ask later, the whole
+//! question also asks whether there is such a change; while there is one, no more is vouched for.
 
 use super::intact::Intact;
-use super::{Ask, Log, Standing, covered, is_pending, pending};
+use super::{Ask, Log, Standing, covered, doubted, is_pending, pending};
 use crate::fill::Visible;
 use crate::identity::started_sql;
 use crate::pool::{Held, Pool, Route};
@@ -35,14 +39,28 @@ use candor_core::{LogId, Position};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
+/// How often what is vouched for grows though nobody asks for a position. Half of the engine's pulse: so it grows with each.
+const WARY_EVERY: Duration = Duration::from_millis(25);
 /// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
 const DECODING: Duration = Duration::from_millis(2);
 /// What a fence asks, and what is known of the answers.
 pub(super) struct Questions {
     glance_sql: Arc<str>,
     whole_sql: Arc<str>,
+    /// The whole question, and whether there is a change that nobody sees.
+    wary_sql: Arc<str>,
     intact: Mutex<Intact<Standing, String>>,
+    wary: Mutex<Wary>,
+}
+
+/// When it was asked last whether there is a change that nobody sees.
+#[derive(Debug, Default)]
+struct Wary {
+    last: Option<Instant>,
+    /// Whether the whole question was asked without it since.
+    is_owed: bool,
 }
 
 /// What a fence is wanted for.
@@ -63,6 +81,8 @@ struct Told {
     coverage: Option<String>,
     /// Whether the publication is being changed by somebody nobody sees yet. Only if the whole question was asked.
     is_pending: bool,
+    /// Whether something else is, that answers depend on; or nobody asked.
+    is_doubted: bool,
 }
 
 /// What a fence found out: nothing is missing in the log that was visible when it was asked.
@@ -82,16 +102,37 @@ impl Questions {
         #[cfg(candor_sabotage)]
         let glance = if is(Sabotage::FlushedPosition) { glance.replace("insert", "flush") } else { glance };
         let started = started_sql();
+        let whole = format!("SELECT {glance}, {started}, {}, {}", covered(publication), pending(publication));
         Self {
             glance_sql: format!("SELECT {glance}, {started}").into(),
-            whole_sql: format!(
-                "SELECT {glance}, {started}, {}, {}",
-                covered(publication),
-                pending(publication)
-            )
-            .into(),
+            wary_sql: format!("{whole}, {}", doubted(publication)).into(),
+            whole_sql: whole.into(),
             intact: Mutex::default(),
+            wary: Mutex::default(),
         }
+    }
+
+    /// The whole question, as it is asked now.
+    fn whole_sql(&self, wanted: Wanted) -> &Arc<str> {
+        let mut wary = self.wary.lock();
+        wary.is_owed = wanted == Wanted::Visible && !wary.is_due();
+        if wary.is_owed {
+            return &self.whole_sql;
+        }
+        wary.last = Some(Instant::now());
+        &self.wary_sql
+    }
+
+    /// Whether a glance will not do, for what is vouched for has stood still too long.
+    fn owes_wary(&self) -> bool {
+        let wary = self.wary.lock();
+        wary.is_owed && wary.is_due()
+    }
+}
+
+impl Wary {
+    fn is_due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= WARY_EVERY)
     }
 }
 
@@ -160,28 +201,28 @@ impl Log {
 
     /// What the server says of now, if the log still tells what its stream was begun with.
     async fn asked(&self, pool: &Pool, wanted: Wanted) -> Result<Found, SourceError> {
+        self.is_told_all()?;
         let standing = self.standing()?;
-        self.is_told_all(&standing)?;
         let mut logged = self.visibility.told_to(standing.identity.log());
         let mut held = pool.acquire().await?;
         held.busy();
-        let Questions { glance_sql, whole_sql, intact } = &self.questions;
+        let Questions { glance_sql, intact, .. } = &self.questions;
         let (glance, mut told) = if intact.lock().is_glance_worth_it() {
             let glance = ask(&mut held, glance_sql).await?;
             if self.is_of(&standing, &glance)
                 && let Some(vouched) = intact.lock().under(&standing, &glance.snapshot)
-                && (wanted == Wanted::Visible || vouched >= glance.at)
+                && (vouched >= glance.at || (wanted == Wanted::Visible && !self.questions.owes_wary()))
             {
                 held.settled();
                 let Told { at, snapshot, started, .. } = glance;
                 return Ok(Found { standing, at, snapshot, started, vouched });
             }
-            (Some(glance), ask(&mut held, whole_sql).await?)
+            (Some(glance), ask(&mut held, self.questions.whole_sql(wanted)).await?)
         } else if wanted == Wanted::Position {
-            let (glance, told) = ask_both(&mut held, glance_sql, whole_sql).await?;
+            let (glance, told) = ask_both(&mut held, glance_sql, self.questions.whole_sql(wanted)).await?;
             (Some(glance), told)
         } else {
-            (None, ask(&mut held, whole_sql).await?)
+            (None, ask(&mut held, self.questions.whole_sql(wanted)).await?)
         };
         held.settled();
         drop(held);
@@ -211,17 +252,19 @@ impl Log {
                 "the publication or a table in it changed; the log is followed anew",
             ));
         }
+        // What was vouched for before stays so.
+        let logged = if told.is_doubted { 0 } else { logged };
         let vouched = intact.lock().found(standing.clone(), told.snapshot.clone(), logged);
         Ok(Found { standing, at: told.at, snapshot: told.snapshot, started: told.started, vouched })
     }
 
     /// What a view depends on that was prepared after the stream began is missing in what was told before, also in what is not
     /// visible yet.
-    fn is_told_all(&self, standing: &Standing) -> Result<(), SourceError> {
+    fn is_told_all(&self) -> Result<(), SourceError> {
         if self.facets.is_told_all() {
             return Ok(());
         }
-        let _ = self.asks.try_send(Ask::Stale(standing.clone()));
+        let _ = self.asks.try_send(Ask::Stale(self.standing()?));
         Err(SourceError::down("a view was prepared after the log was followed; it is followed anew"))
     }
 
@@ -280,13 +323,17 @@ fn read(row: &tokio_postgres::Row) -> Result<Told, SourceError> {
     let is_whole = row.len() > 3;
     let coverage = if is_whole { Some(row.try_get(3).map_err(read)?) } else { None };
     let is_pending = is_whole && row.try_get(4).map_err(read)?;
+    let is_doubted = if row.len() > 5 { row.try_get(5).map_err(read)? } else { true };
     #[cfg(candor_sabotage)]
     let is_pending = is_pending && !is(Sabotage::PublicationPending);
+    #[cfg(candor_sabotage)]
+    let is_doubted = is_doubted && !is(Sabotage::DoubtForgotten);
     Ok(Told {
         at: u64::try_from(at).unwrap_or_default(),
         snapshot: row.try_get(1).map_err(read)?,
         started: row.try_get(2).map_err(read)?,
         coverage,
         is_pending,
+        is_doubted,
     })
 }

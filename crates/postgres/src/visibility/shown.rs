@@ -58,7 +58,7 @@ impl Shown {
         {
             self.ends.remove(&oldest);
         }
-        // An id that stands here twice would be four billion transactions apart.
+        // An id that stands here twice would be four thousand million transactions apart.
         if self.ends.insert(xid.0 as u32, end).is_none() {
             self.order.push_back(xid.0 as u32);
         }
@@ -87,12 +87,24 @@ impl Shown {
             Some(enough) => {
                 let enough = enough.min(at);
                 self.base = Some(Known { snapshot: snapshot.clone(), at: enough });
+                self.forget_below(snapshot.xmin);
                 Some(enough)
             }
             None => {
                 self.next.get_or_insert_with(|| Known { snapshot: snapshot.clone(), at });
                 None
             }
+        }
+    }
+
+    /// Every base from here on shows these, and asks for none of them. Were they kept, one would be found in place of a
+    /// transaction of much later whose id has the same 32 bits.
+    fn forget_below(&mut self, xmin: u64) {
+        while let Some(oldest) = self.order.front()
+            && (oldest.wrapping_sub(xmin as u32) as i32) < 0
+        {
+            self.ends.remove(oldest);
+            self.order.pop_front();
         }
     }
 
@@ -178,6 +190,19 @@ mod tests {
         shown.decoded(120, Xid(0));
         let after = format!("{0}:{0}:", wrap + 1);
         assert_eq!(shown.position(ERA, &snapshot(&after), 500, 120), Some(120));
+    }
+
+    #[test]
+    fn a_commit_of_long_ago_is_not_taken_for_one_whose_id_has_the_same_32_bits() {
+        let mut shown = based("700:700:", 100);
+        shown.decoded(140, Xid(700));
+        assert_eq!(shown.position(ERA, &snapshot("701:701:"), 900, 140), Some(140));
+        let (later, told) = ((1_u64 << 32) + 700, 5_000);
+        let before = format!("{later}:{later}:");
+        assert_eq!(shown.position(ERA, &snapshot(&before), told, told), None, "too many lie between");
+        assert_eq!(shown.position(ERA, &snapshot(&before), told, told), Some(told));
+        let after = format!("{0}:{0}:", later + 1);
+        assert_eq!(shown.position(ERA, &snapshot(&after), 9_000, told), None, "it was not decoded yet");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Publications that change while a transaction waits: in force for the log, and seen by nobody.
 
-use super::world::{World, cache_that_asks, price, view};
+use super::world::{Waiting, World, cache_that_asks, price, view};
 use candor::{FollowOptions, Level, SessionToken};
 use candor_core::{Epoch, Position, Rows, ViewQuery};
 use candor_testbed::{Cluster, until};
@@ -170,4 +170,69 @@ async fn a_snapshot_is_not_taken_at_what_a_log_that_fell_silent_has_passed() {
     });
     let prices = |rows: Vec<Option<String>>| rows.iter().flatten().map(|row| price(row)).collect::<Vec<_>>();
     assert_eq!(prices(world.snapshot(&[(0, 1), (0, 2)]).await), [2, 2]);
+}
+
+const SCHEMA_WITH_PARTITIONS: &str = "
+    CREATE TABLE item (id int8, part int, price int, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+    CREATE TABLE item1 PARTITION OF item FOR VALUES IN (1);
+    CREATE TABLE item2 PARTITION OF item FOR VALUES IN (2);
+    INSERT INTO item VALUES (1, 1, 1), (2, 1, 1);
+    CREATE VIEW shown AS SELECT id, price FROM item;
+    CREATE TABLE other (id int8 PRIMARY KEY, price int);
+    INSERT INTO other VALUES (1, 1);";
+
+/// Where the insert position of the server is.
+fn position(world: &World) -> Position {
+    let at = world.cluster.psql("SELECT pg_current_wal_insert_lsn() - '0/0'").parse().expect("a position");
+    Position { epoch: Epoch { log: world.log(), era: 0 }, at }
+}
+
+/// A world that is left alone, in which `sql` waits for a standby, and whose log was asked meanwhile what it vouches for.
+async fn asked_while_waiting(sql: &str) -> (World, Waiting) {
+    let views = [
+        view("shown", "SELECT coalesce(sum(price), 0)::int8 AS price FROM shown WHERE id = $1", Rows::One),
+        view("other", "SELECT id, price FROM other WHERE id = $1", Rows::One),
+    ];
+    let mut world = World::new(Cluster::start(), SCHEMA_WITH_PARTITIONS, &views).await;
+    let follow = FollowOptions { pulse: Duration::from_secs(3600), ..FollowOptions::default() };
+    world.cache = cache_that_asks(&world.postgres, follow);
+    world.followed().await;
+    for (view, key) in [(0, 1), (1, 1)] {
+        world.warm(view, key).await;
+    }
+    let waiting = world.waits_for_a_standby(sql).await;
+    let session = candor::Session(SessionToken::at(position(&world)));
+    let other = world.cache.at(session).read(&(1, 1), world.loader()).await.expect("nobody holds the table");
+    assert_eq!(price(other.value().expect("a row")), 1);
+    (world, waiting)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_not_answered_by_what_was_there_before_a_view_was_replaced() {
+    let replace = "CREATE OR REPLACE VIEW shown AS SELECT id, price + 10 AS price FROM item";
+    let (world, waiting) = asked_while_waiting(replace).await;
+    waiting.becomes_visible().await;
+    let token = SessionToken::at(position(&world));
+    for _ in 0..20 {
+        if let Ok(answer) = world.cache.at(candor::Session(token.clone())).read(&(0, 1), world.loader()).await
+        {
+            assert_eq!(price(answer.value().expect("a row")), 11, "{:?}", answer.receipt());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.followed().await;
+    assert_eq!(world.price(0, 1).await, 11);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_not_taken_across_the_emptying_of_a_partition() {
+    let (world, waiting) = asked_while_waiting("TRUNCATE item1").await;
+    waiting.becomes_visible().await;
+    // The second is read now; the first was before.
+    let second = world.try_read(Level::Any, 0, 2).await.expect("the source answers");
+    assert_eq!(price(second.value().expect("a row")), 0);
+    let prices = |rows: Vec<Option<String>>| rows.iter().flatten().map(|row| price(row)).collect::<Vec<_>>();
+    assert_eq!(prices(world.snapshot(&[(0, 1), (0, 2)]).await), [0, 0]);
+    world.followed().await;
+    assert_eq!(prices(world.snapshot(&[(0, 1), (0, 2)]).await), [0, 0]);
 }

@@ -79,6 +79,59 @@ async fn a_stored_view_that_is_replaced_changes_the_answers_read_through_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stored_views_that_change_names_change_the_answers_read_through_them() {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    let schema = "CREATE VIEW shop.shown AS SELECT id, price FROM shop.item;
+                  CREATE VIEW shop.next AS SELECT id, price + 10 AS price FROM shop.item";
+    let shown = view("shown", "SELECT id, price FROM shop.shown WHERE id = $1", Rows::One);
+    let world = World::new(cluster, schema, &[shown]).await;
+    let change =
+        "BEGIN; ALTER VIEW shop.shown RENAME TO former; ALTER VIEW shop.next RENAME TO shown; COMMIT";
+    changes(&world, change, 11, "UPDATE shop.item SET price = 2 WHERE id = 1", 12).await;
+    let back = "BEGIN; CREATE SCHEMA old; ALTER VIEW shop.shown SET SCHEMA old;
+                ALTER VIEW shop.former RENAME TO shown; COMMIT";
+    changes(&world, back, 2, "UPDATE shop.item SET price = 3 WHERE id = 1", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_of_a_stored_view_that_change_names_change_the_answers_read_through_it() {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    let schema = "CREATE VIEW shop.shown AS SELECT id, price, price + 10 AS gross FROM shop.item";
+    let shown = view("shown", "SELECT id, price FROM shop.shown WHERE id = $1", Rows::One);
+    let world = World::new(cluster, schema, &[shown]).await;
+    let change = "BEGIN; ALTER VIEW shop.shown RENAME COLUMN price TO net;
+                  ALTER VIEW shop.shown RENAME COLUMN gross TO price; COMMIT";
+    changes(&world, change, 11, "UPDATE shop.item SET price = 2 WHERE id = 1", 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_that_are_looked_for_in_another_way_are_looked_for_again() {
+    let cluster = Cluster::start();
+    cluster
+        .psql("CREATE TABLE page (id int8 PRIMARY KEY, body text); INSERT INTO page VALUES (1, 'running')");
+    let schema = "CREATE TEXT SEARCH CONFIGURATION plain (COPY = simple)";
+    let words = "SELECT id, to_tsvector('public.plain', body)::text AS words FROM page WHERE id = $1";
+    let world = World::new(cluster, schema, &[view("page", words, Rows::One)]).await;
+    let change = "ALTER TEXT SEARCH CONFIGURATION plain ALTER MAPPING FOR asciiword WITH english_stem";
+    shows(&world, change, "'run'").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_that_is_made_anew_changes_the_answers_computed_with_it() {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    let operator = |function: &str| {
+        format!("CREATE OPERATOR shop.## (LEFTARG = int, RIGHTARG = int, FUNCTION = {function})")
+    };
+    let sum = "SELECT id, price OPERATOR(shop.##) 10 AS price FROM shop.item WHERE id = $1";
+    let world = World::new(cluster, &operator("int4pl"), &[view("sum", sum, Rows::One)]).await;
+    let change = format!("BEGIN; DROP OPERATOR shop.## (int, int); {}; COMMIT", operator("int4mul"));
+    changes(&world, &change, 10, "UPDATE shop.item SET price = 2 WHERE id = 1", 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_that_is_replaced_changes_the_answers_computed_with_it() {
     let cluster = Cluster::start();
     cluster.psql(SCHEMA);

@@ -192,6 +192,12 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
                 "main::schema::a_part_of_a_composite_type_that_is_renamed_changes_the_answers_that_show_it",
             ),
             cache("main::schema::a_stored_view_that_is_replaced_changes_the_answers_read_through_it"),
+            cache("main::schema::two_stored_views_that_change_names_change_the_answers_read_through_them"),
+            cache(
+                "main::schema::columns_of_a_stored_view_that_change_names_change_the_answers_read_through_it",
+            ),
+            cache("main::schema::words_that_are_looked_for_in_another_way_are_looked_for_again"),
+            cache("main::schema::an_operator_that_is_made_anew_changes_the_answers_computed_with_it"),
             cache("main::schema::a_function_that_is_replaced_changes_the_answers_computed_with_it"),
             cache("main::schema::a_value_of_an_enumeration_that_is_renamed_changes_the_answers_that_show_it"),
         ],
@@ -201,6 +207,15 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
         &[cache("main::schema::a_table_is_known_by_its_number_whatever_the_stream_called_it_last")],
     ),
     (GapIsPosition, &[unit("log::reached::tests::the_server_never_hears_the_number_of_a_gap")]),
+    (
+        DoubtForgotten,
+        &[
+            cache(
+                "main::publications::a_session_is_not_answered_by_what_was_there_before_a_view_was_replaced",
+            ),
+            cache("main::publications::a_snapshot_is_not_taken_across_the_emptying_of_a_partition"),
+        ],
+    ),
     (
         TwoPhaseFollowed,
         &[cache(

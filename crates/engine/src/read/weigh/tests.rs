@@ -40,7 +40,7 @@ fn look(verdict: Verdict, ago: Duration) -> Look<()> {
 }
 
 fn need(level: Level) -> Need {
-    Need { level, begun: NOW.minus(Duration::from_millis(1)), token: None, afresh: false }
+    Need { level, begun: NOW.minus(Duration::from_millis(1)), token: None, afresh: false, is_asked: false }
 }
 
 fn bounded(millis: u64) -> Need {
@@ -91,6 +91,29 @@ fn a_token_is_reached_as_far_as_the_log_vouches() {
     assert_eq!(step(vouched(89), &behind(90)), Step::Fence(Event::FenceSession), "the watermark is no proof");
     assert_eq!(step(vouched(0), &need(Level::Any)), Step::Serve);
     assert_eq!((vouched(90).reflects(), vouched(1000).reflects()), (90, 100));
+}
+
+#[test]
+fn what_is_of_after_the_source_was_asked_reflects_the_token_though_nobody_vouches_for_it() {
+    let unvouched = |ago, log| {
+        let look = look(CURRENT, ago);
+        let epoch = Epoch { log: LogId(log), ..EPOCH };
+        Look { sight: Sight { vouched: 0, epoch, ..look.sight }, ..look }
+    };
+    let asked = |is_asked| Need { is_asked, ..behind(90) };
+    let fence = Step::Fence(Event::FenceSession);
+    assert_eq!(step(unvouched(Duration::ZERO, 1), &asked(true)), Step::Serve);
+    assert_eq!(
+        step(unvouched(Duration::ZERO, 1), &asked(false)),
+        fence,
+        "the source may have lost the token"
+    );
+    assert_eq!(step(unvouched(TEN, 1), &asked(true)), fence, "it is of before the read");
+    assert_eq!(
+        step(unvouched(Duration::ZERO, 2), &asked(true)),
+        fence,
+        "of another log than the source told of"
+    );
 }
 
 #[test]
