@@ -205,7 +205,7 @@ impl Sabotage {
     ];
 
     /// Those that no model contains, because they stand in code that talks to servers. Tests against real ones miss them.
-    pub const AT_SERVERS: [(&'static str, Self); 50] = [
+    pub const AT_SERVERS: [(&'static str, Self); 51] = [
         ("slot acknowledged too early", Self::SlotTooEarly),
         ("key change old value", Self::KeyChangeNewOnly),
         ("subject in key", Self::SubjectFromRequest),

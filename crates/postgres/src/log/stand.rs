@@ -31,12 +31,13 @@ pub(super) struct Stood {
 const RUNNING_SQL: &str = "\
 WITH RECURSIVE told(oid) AS (
   SELECT m.relid::oid FROM pg_publication p, LATERAL pg_get_publication_tables(p.pubname::text) m WHERE p.pubname = $1
-  UNION SELECT i.inhrelid FROM told t JOIN pg_inherits i ON i.inhparent = t.oid)
+  UNION SELECT i.inhrelid FROM told t JOIN pg_inherits i ON i.inhparent = t.oid),
+held AS MATERIALIZED (SELECT * FROM pg_locks)
 SELECT x.transactionid::text
-FROM pg_locks x
+FROM held x
 WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
   AND EXISTS (
-    SELECT FROM pg_locks r
+    SELECT FROM held r
     WHERE r.virtualtransaction = x.virtualtransaction AND r.pid IS NOT DISTINCT FROM x.pid
       AND r.locktype = 'relation' AND r.granted
       AND r.database = (SELECT oid FROM pg_database WHERE datname = current_database())

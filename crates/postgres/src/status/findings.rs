@@ -9,6 +9,10 @@ use crate::setup::{self, Facts, Needs, Publication, Slot, Table, TableNeed, lite
 /// The oldest version that can publish partitions under the name of their root and limit what a slot keeps.
 const VERSION_MIN: i32 = 130_000;
 
+/// The first release of each version whose decoding tells the publication's change to transactions that are under way. Before,
+/// a table that is published while somebody writes to it may fall silent once that transaction has ended, and nothing shows it.
+const DECODING_MENDED: [(i32, i32); 5] = [(13, 21), (14, 18), (15, 13), (16, 9), (17, 5)];
+
 /// More log than this kept for a slot deserves a look. A quarter of a gigabyte is minutes of a busy server and years of
 /// an idle one, and no disk is in danger yet.
 const RETAINED_NOTABLE: u64 = 256 << 20;
@@ -49,6 +53,16 @@ fn server(facts: &Facts, findings: &mut Vec<Finding>) {
             "upgrade to 13 or later",
         ));
     }
+    if let Some((major, minor)) = mended_decoding(server.version) {
+        findings.push(risk(
+            format!(
+                "PostgreSQL {} loses changes of a table that is published, or changed by ALTER TABLE, while transactions write \
+                 to it: answers may stay old without a sign",
+                server.version_text
+            ),
+            format!("upgrade to {major}.{minor} or later; until then stop all writers for `candor setup`"),
+        ));
+    }
     if server.is_in_recovery {
         findings.push(broken(
             "this server is a standby: the publication is made, and the log is followed, on the primary",
@@ -70,6 +84,12 @@ fn server(facts: &Facts, findings: &mut Vec<Finding>) {
             "move the data to a database with ENCODING 'UTF8'",
         ));
     }
+}
+
+/// The release of this server's version to upgrade to, if its own loses changes.
+fn mended_decoding(version: i32) -> Option<(i32, i32)> {
+    let (major, minor) = (version / 10_000, version % 10_000);
+    DECODING_MENDED.into_iter().find(|(of, mended)| *of == major && minor < *mended)
 }
 
 fn role(facts: &Facts, needs: &Needs, findings: &mut Vec<Finding>) {
@@ -375,4 +395,18 @@ fn risk(what: impl Into<String>, mend: impl Into<String>) -> Finding {
 
 fn note(what: impl Into<String>, mend: impl Into<String>) -> Finding {
     Finding { severity: Severity::Note, what: what.into(), mend: mend.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_lose_changes_are_told_which_release_does_not() {
+        assert_eq!(mended_decoding(150_012), Some((15, 13)));
+        assert_eq!(mended_decoding(170_000), Some((17, 5)));
+        for mended in [150_013, 150_018, 160_010, 180_000] {
+            assert_eq!(mended_decoding(mended), None, "{mended}");
+        }
+    }
 }
