@@ -41,6 +41,10 @@ fn main() -> ExitCode {
         Ok(options) if options.power => power(&options),
         Ok(options) if options.twice => twice(&options),
         Ok(Options { plan: Some(plan), defence, .. }) => replay(&plan, defence.as_deref()),
+        Ok(Options { defence: Some(_), .. }) => {
+            println!("`--defence` takes nothing out by itself: say `--power` or `--replay` with it\n{USAGE}");
+            ExitCode::from(2)
+        }
         Ok(options) => simulate(&options),
         Err(why) => {
             println!("{why}\n{USAGE}");
@@ -147,6 +151,10 @@ fn tell(plan: &Plan) {
 fn power(options: &Options) -> ExitCode {
     let is_wanted = |mutant: &Mutant| options.defence.as_deref().is_none_or(|name| mutant.name() == name);
     let mutants: Vec<Mutant> = Mutant::all().into_iter().filter(is_wanted).collect();
+    if mutants.is_empty() {
+        println!("no defence of this build is called `{}`", options.defence.as_deref().unwrap_or_default());
+        return ExitCode::from(2);
+    }
     println!("root seed {}, {} jobs, {} defences", options.seed, options.jobs, mutants.len());
     let mut unnoticed = Vec::new();
     for mutant in mutants {
