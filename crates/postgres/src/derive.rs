@@ -12,9 +12,11 @@
 //! Everything is asked in one transaction that is rolled back. If the future is dropped before it is done, the connection
 //! is left inside that transaction and must not be used for anything else.
 
+mod aggregates;
 mod blocks;
 mod conditions;
 mod depend;
+mod from;
 pub(crate) mod placeholders;
 pub(crate) mod reach;
 mod regions;

@@ -9,19 +9,17 @@
 //! table that was not met while reading is reported as [`Joins::unread`].
 
 use crate::catalog::{Catalog, Relation, quote};
+use crate::derive::aggregates::{Shape, hidden_aggregate, subqueries};
 use crate::derive::conditions::Condition;
 use crate::derive::regions::{Region, Regions};
-use crate::derive::syntax::{Shape, column_name, last_ident, names, parse, reads_itself, subqueries, tables};
+use crate::derive::syntax::{column_name, names, parse, reads_itself, tables};
 use candor_core::KeyColumn;
-use sqlparser::ast::{
-    Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableFactor, TableWithJoins, Visit,
-};
+use sqlparser::ast::{Ident, Query, Select, SelectItem, SetExpr, Visit};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Beyond so many uses of tables nothing is narrowed.
-const ITEMS_MAX: usize = 64;
+pub(super) const ITEMS_MAX: usize = 64;
 
 /// Subqueries inside each other beyond this are not read.
 const DEPTH_MAX: usize = 24;
@@ -80,8 +78,8 @@ pub(crate) enum Role {
 }
 
 #[derive(Clone, Debug)]
-struct Expression {
-    name: String,
+pub(super) struct Expression {
+    pub(super) name: String,
     columns: Vec<String>,
     query: Rc<Query>,
     /// How many frames its text can see.
@@ -94,9 +92,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) joins: Joins<'a>,
     /// What stands in FROM, the innermost query last.
     pub(crate) frames: Vec<Vec<(String, Columns)>>,
-    expressions: Vec<Expression>,
+    pub(super) expressions: Vec<Expression>,
     /// Places of tables in the text that were read, by text.
-    seen: BTreeSet<(usize, u64, u64)>,
+    pub(super) seen: BTreeSet<(usize, u64, u64)>,
     /// The text being read, and how many there are.
     text: usize,
     texts: Vec<Rc<Query>>,
@@ -120,6 +118,9 @@ impl<'a> Joins<'a> {
         reader.texts.push(Rc::clone(&query));
         let root = reader.joins.regions.add(Region::default());
         reader.query(&query, root, Role::From)?;
+        if let Some(name) = hidden_aggregate(&reader.texts, known.aggregates) {
+            return Err(format!("its text does not show where the aggregate `{name}` stands"));
+        }
         reader.look_for_unread();
         Ok(reader.joins)
     }
@@ -161,13 +162,14 @@ impl Reader<'_> {
                 let mut shape = Shape::of(select, is_limited, self.known.aggregates);
                 shape.order(&query.order_by, self.known.aggregates);
                 let region = self.region(around, role, shape);
-                let columns = self.select(select, region)?;
+                let columns = self.select(select, region, shape)?;
                 self.subqueries_of(&query.order_by, region, Role::Alone)?;
                 self.subqueries_of(&query.limit_clause, region, Role::Alone)?;
                 Ok(if shape.collapses { Columns::new() } else { columns })
             }
             other => {
-                let region = self.region(around, Role::Apart, Shape { closed: true, collapses: true });
+                let role = if role == Role::Alone { Role::Alone } else { Role::Apart };
+                let region = self.region(around, role, Shape { closed: true, collapses: true });
                 self.arms(other, region)?;
                 self.subqueries_of(&query.order_by, region, Role::Alone)?;
                 self.subqueries_of(&query.limit_clause, region, Role::Alone)?;
@@ -187,7 +189,7 @@ impl Reader<'_> {
             SetExpr::Select(select) => {
                 let shape = Shape::of(select, false, self.known.aggregates);
                 let region = self.region(around, Role::Apart, shape);
-                self.select(select, region).map(drop)
+                self.select(select, region, shape).map(drop)
             }
             SetExpr::Values(values) => self.subqueries_of(values, around, Role::Alone),
             _ => Err("it does more than SELECT".into()),
@@ -206,25 +208,25 @@ impl Reader<'_> {
         }
     }
 
-    fn select(&mut self, select: &Select, region: usize) -> Result<Columns, String> {
+    fn select(&mut self, select: &Select, region: usize, shape: Shape) -> Result<Columns, String> {
         self.frames.push(Vec::new());
-        let read = self.select_in_frame(select, region);
+        let read = self.select_in_frame(select, region, shape);
         self.frames.pop();
         read
     }
 
-    fn select_in_frame(&mut self, select: &Select, region: usize) -> Result<Columns, String> {
+    fn select_in_frame(&mut self, select: &Select, region: usize, shape: Shape) -> Result<Columns, String> {
         for from in &select.from {
             self.join_tree(&from.relation, &from.joins, region)?;
         }
         if let Some(condition) = &select.selection {
             self.conditions(condition, region)?;
         }
-        self.subqueries_of(&select.projection, region, Role::Apart)?;
         self.subqueries_of(&select.group_by, region, Role::Apart)?;
-        self.subqueries_of(&select.having, region, Role::Apart)?;
-        self.subqueries_of(&select.distinct, region, Role::Apart)?;
-        self.subqueries_of(&select.named_window, region, Role::Apart)?;
+        self.subqueries_of_answer(&select.projection, region, shape)?;
+        self.subqueries_of_answer(&select.having, region, shape)?;
+        self.subqueries_of_answer(&select.distinct, region, shape)?;
+        self.subqueries_of_answer(&select.named_window, region, shape)?;
         let column = |item: &SelectItem| match item {
             SelectItem::UnnamedExpr(expr) => Some((column_name(expr), self.side(expr))),
             SelectItem::ExprWithAlias { expr, alias } => Some((alias.value.clone(), self.side(expr))),
@@ -235,136 +237,8 @@ impl Reader<'_> {
         Ok(columns.unwrap_or_default())
     }
 
-    /// Joins associate to the left: the last one decides how all before it are held.
-    fn join_tree(&mut self, first: &TableFactor, joins: &[Join], region: usize) -> Result<Columns, String> {
-        let Some((last, before)) = joins.split_last() else { return self.factor(first, region) };
-        let (constraint, is_left_kept, is_right_kept) = match &last.join_operator {
-            JoinOperator::Join(constraint)
-            | JoinOperator::Inner(constraint)
-            | JoinOperator::CrossJoin(constraint) => (constraint, true, true),
-            JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (constraint, true, false),
-            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
-                (constraint, false, true)
-            }
-            JoinOperator::FullOuter(constraint) => (constraint, false, false),
-            _ => return Err("it has an unusual join".into()),
-        };
-        let nullable = Region { parent: Some(region), nullable: true, ..Region::default() };
-        let left_region = if is_left_kept { region } else { self.joins.regions.add(nullable) };
-        let right_region = if is_right_kept { region } else { self.joins.regions.add(nullable) };
-        let left = self.join_tree(first, before, left_region)?;
-        let right = self.factor(&last.relation, right_region)?;
-        // Where the condition holds; nowhere for a FULL JOIN, which shows every row anyway.
-        let stated = match (is_left_kept, is_right_kept) {
-            (true, true) => Some(region),
-            (true, false) => Some(right_region),
-            (false, true) => Some(left_region),
-            (false, false) => None,
-        };
-        let mut merged = left.clone();
-        merged.extend(right.iter().cloned());
-        match constraint {
-            JoinConstraint::On(expr) => match stated {
-                Some(stated) if is_left_kept && is_right_kept => self.conditions(expr, stated)?,
-                Some(stated) => self.conditions_of_outer_join(expr, stated)?,
-                None => self.subqueries_of(expr, region, Role::Alone)?,
-            },
-            JoinConstraint::Using(columns) => {
-                for name in columns.iter().filter_map(last_ident) {
-                    let (ours, theirs) = (certain(&left, &name.value), certain(&right, &name.value));
-                    if let (Some(ours), Some(theirs), Some(stated)) = (&ours, &theirs, stated) {
-                        self.equal(ours.clone(), theirs.clone(), stated);
-                    }
-                    // The merged column stands for the side that is always there.
-                    let whole = match (is_left_kept, is_right_kept) {
-                        (true, _) => ours,
-                        (false, true) => theirs,
-                        (false, false) => None,
-                    };
-                    merged.retain(|(column, _)| *column != name.value);
-                    merged.push((name.value.clone(), whole));
-                }
-            }
-            JoinConstraint::None => {}
-            JoinConstraint::Natural => return Err("it has a NATURAL join".into()),
-        }
-        Ok(merged)
-    }
-
-    fn factor(&mut self, factor: &TableFactor, region: usize) -> Result<Columns, String> {
-        match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, .. } => {
-                let columns = self.named(name, alias.as_ref(), region)?;
-                let called = alias.as_ref().map(|alias| &alias.name).or_else(|| last_ident(name));
-                Ok(self.enter(called, alias.as_ref(), columns))
-            }
-            TableFactor::Derived { subquery, alias, .. } => {
-                let columns = self.query(subquery, region, Role::From)?;
-                Ok(self.enter(alias.as_ref().map(|alias| &alias.name), alias.as_ref(), columns))
-            }
-            TableFactor::NestedJoin { table_with_joins, .. } => {
-                let TableWithJoins { relation, joins } = &**table_with_joins;
-                self.join_tree(relation, joins, region)
-            }
-            // Functions and the like read nothing but their arguments.
-            other => self.subqueries_of(other, region, Role::Alone).map(|()| Columns::new()),
-        }
-    }
-
-    /// Takes something into FROM, under the names its alias gives.
-    fn enter(&mut self, called: Option<&Ident>, alias: Option<&TableAlias>, mut columns: Columns) -> Columns {
-        for (column, name) in columns.iter_mut().zip(alias.map(names).unwrap_or_default()) {
-            column.0 = name;
-        }
-        if let (Some(called), Some(frame)) = (called, self.frames.last_mut()) {
-            frame.push((called.value.clone(), columns.clone()));
-        }
-        columns
-    }
-
-    /// A table, a view or a common table expression.
-    fn named(
-        &mut self,
-        name: &ObjectName,
-        alias: Option<&TableAlias>,
-        region: usize,
-    ) -> Result<Columns, String> {
-        let parts: Vec<&Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
-        match parts.as_slice() {
-            [name] => {
-                let place = self.expressions.iter().rposition(|known| known.name == name.value);
-                match place {
-                    Some(place) => self.expression(place, region),
-                    // A table of the server itself, or an expression that stands further down.
-                    None => Err(format!("`{}` is used before it is defined", name.value)),
-                }
-            }
-            [schema, table] => {
-                let known = self.known.catalog;
-                if let Some(relation) = known.relation(&schema.value, &table.value) {
-                    if self.joins.items.len() == ITEMS_MAX {
-                        return Err("it reads too many tables".into());
-                    }
-                    let item = self.joins.items.len();
-                    let shown = alias.map_or(&table.value, |alias| &alias.name.value).clone();
-                    self.joins.items.push(Item { relation, shown, region });
-                    self.seen.insert(self.place(table));
-                    let columns = relation.columns.iter();
-                    return Ok(columns
-                        .map(|column| (column.name.clone(), Some(Side::Column(item, column.name.clone()))))
-                        .collect());
-                }
-                match known.views.get(&(schema.value.clone(), table.value.clone())) {
-                    Some(view) => self.view(&view.sql, &view.columns, region),
-                    None => Ok(Columns::new()),
-                }
-            }
-            _ => Ok(Columns::new()),
-        }
-    }
-
     /// A use of a common table expression. It sees what stood around its definition, not around its use.
-    fn expression(&mut self, place: usize, region: usize) -> Result<Columns, String> {
+    pub(super) fn expression(&mut self, place: usize, region: usize) -> Result<Columns, String> {
         let found = self.expressions[place].clone();
         let later = self.frames.split_off(found.frames.min(self.frames.len()));
         // Itself it sees only if it is recursive, and then as something unknown.
@@ -391,7 +265,7 @@ impl Reader<'_> {
         Ok(columns)
     }
 
-    fn view(&mut self, sql: &str, columns: &[String], region: usize) -> Result<Columns, String> {
+    pub(super) fn view(&mut self, sql: &str, columns: &[String], region: usize) -> Result<Columns, String> {
         let query = parse(sql).ok_or("it reads a view whose SQL is beyond what Candor reads")?;
         let frames = std::mem::take(&mut self.frames);
         let expressions = std::mem::take(&mut self.expressions);
@@ -409,13 +283,28 @@ impl Reader<'_> {
     }
 
     pub(crate) fn subqueries_of(&mut self, of: &impl Visit, region: usize, role: Role) -> Result<(), String> {
-        for inner in subqueries(of) {
+        for (inner, _) in subqueries(of, self.known.aggregates) {
             self.query(&inner, region, role)?;
         }
         Ok(())
     }
 
-    fn place(&self, name: &Ident) -> (usize, u64, u64) {
+    /// The same for what makes the answer. A query that answers even where WHERE finds nothing runs them then, too: WHERE holds
+    /// only in what its own aggregates take in, which is worked out for each row.
+    fn subqueries_of_answer(&mut self, of: &impl Visit, region: usize, shape: Shape) -> Result<(), String> {
+        if !shape.collapses {
+            return self.subqueries_of(of, region, Role::Apart);
+        }
+        // Inside another query, an aggregate may be that one's.
+        let are_own = self.frames.len() == 1;
+        for (inner, is_counted) in subqueries(of, self.known.aggregates) {
+            let role = if is_counted && are_own { Role::Apart } else { Role::Alone };
+            self.query(&inner, region, role)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn place(&self, name: &Ident) -> (usize, u64, u64) {
         (self.text, name.span.start.line, name.span.start.column)
     }
 
@@ -429,14 +318,5 @@ impl Reader<'_> {
                 }
             }
         }
-    }
-}
-
-/// The one column of that name, if there is no doubt.
-fn certain(columns: &Columns, name: &str) -> Option<Side> {
-    let mut found = columns.iter().filter(|(column, _)| column == name);
-    match (found.next(), found.next()) {
-        (Some((_, side)), None) => side.clone(),
-        _ => None,
     }
 }

@@ -183,7 +183,8 @@ impl Reader<'_> {
                     reads.insert(item);
                     Some(Joins::column_sql(item, &column))
                 }
-                Side::Key(place) => Some(format!("${}", place + 1)),
+                // A key column under a name from FROM may be NULL there, on the far side of an outer join.
+                Side::Key(_) => None,
             },
             Expr::Function(_) => key_of(expr).map(|place| format!("${}", place + 1)),
             Expr::BinaryOp { left, op, right } => {

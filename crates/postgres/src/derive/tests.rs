@@ -1,5 +1,6 @@
 //! Views held against a real server.
 
+mod doubtful;
 mod property;
 mod pure;
 mod refusals;
