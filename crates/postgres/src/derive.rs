@@ -24,6 +24,7 @@ pub(crate) mod server;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod times;
 
 pub(crate) use depend::can_name;
 
@@ -168,7 +169,11 @@ impl Compiler<'_> {
         let seen = self.see().await.map_err(|error| fault::of(doing, &error))?;
         self.findings.extend(refuse::writes(&seen.told));
         if compiled.is_logged {
-            self.findings.extend(refuse::unprovable(self.publication, &scanned, &seen.told, &seen.catalog));
+            if seen.told.has_times {
+                let present = times::present(self.client, &scanned).await;
+                self.findings.extend(present.map_err(|error| fault::of(doing, &error))?);
+            }
+            self.findings.extend(refuse::unprovable(self.publication, &seen.told, &seen.catalog));
             self.findings.extend(refuse::names_from_elsewhere(&seen.told, &seen.catalog, &seen.names));
         }
         if !self.is_refused() {

@@ -19,8 +19,9 @@ use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 
 /// Built-in functions that the server calls stable because they depend on settings of the session (time zone, style of
 /// dates, language), not on the time or on tables. Connections of ours hold those settings still. So do all comparisons and
-/// additions of `timestamptz`, which are known by their names.
-const SETTLED: [&str; 40] = [
+/// additions of `timestamptz`, which are known by their names. Not so `timezone`: of a `timetz` it depends on today's
+/// daylight saving time.
+const SETTLED: [&str; 39] = [
     "anytextcat",
     "array_to_json",
     "array_to_string",
@@ -57,7 +58,6 @@ const SETTLED: [&str; 40] = [
     "timestamp",
     "timestamptz",
     "timetz",
-    "timezone",
     "to_char",
     "to_json",
     "to_jsonb",
@@ -151,12 +151,7 @@ pub(crate) fn writes(told: &Told) -> Vec<Finding> {
 }
 
 /// What the log cannot prove.
-pub(crate) fn unprovable(
-    publication: &str,
-    scanned: &Scanned,
-    told: &Told,
-    catalog: &Catalog,
-) -> Vec<Finding> {
+pub(crate) fn unprovable(publication: &str, told: &Told, catalog: &Catalog) -> Vec<Finding> {
     let mut findings = Vec::new();
     for oddity in &told.oddities {
         let message = match oddity {
@@ -176,12 +171,6 @@ pub(crate) fn unprovable(
             }
         };
         findings.push(refused(message, CLOCK));
-    }
-    // The server has turned such a string into the time at which it was asked.
-    if told.has_times
-        && let Some(word) = scanned.strings.iter().find_map(|text| time_word(text))
-    {
-        findings.push(refused(format!("'{word}' as a date or time means the present"), CLOCK));
     }
     let mut seen = BTreeSet::new();
     for function in &told.functions {
@@ -225,14 +214,10 @@ fn varies(function: &Function) -> Option<String> {
     }
 }
 
+/// What reads text (`timestamptz_in`) may find `now` in it.
 fn is_settled(name: &str) -> bool {
-    SETTLED.contains(&name) || name.starts_with("timestamptz_") || name.ends_with("_timestamptz")
-}
-
-/// A string that means the present where a date or time is expected.
-fn time_word(text: &str) -> Option<&'static str> {
-    let first = text.split_whitespace().next()?.to_ascii_lowercase();
-    ["now", "today", "tomorrow", "yesterday"].into_iter().find(|word| *word == first)
+    let is_of_timestamptz = name.starts_with("timestamptz_") || name.ends_with("_timestamptz");
+    SETTLED.contains(&name) || (is_of_timestamptz && !name.ends_with("_in"))
 }
 
 /// Why the log does not tell of a table.
@@ -385,20 +370,6 @@ pub(crate) fn dependency(
             })?;
             let reach = Reach::Key { column: column.to_string(), parameters: vec![*parameter] };
             Ok(Some((logged, reach)))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_first_words_mean_the_present() {
-        for (text, found) in
-            [("now", true), (" Today 12:00", true), ("nowhere", false), ("2026-01-01", false), ("", false)]
-        {
-            assert_eq!(time_word(text).is_some(), found, "{text}");
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Scanned {
     pub(crate) placeholders: Vec<Placeholder>,
     /// The contents of strings, as they are written.
     pub(crate) strings: Vec<String>,
+    /// Whether letters of a string are written otherwise, such as `\x74`, so that its content is not known.
+    pub(crate) is_veiled: bool,
 }
 
 /// Scans a text.
@@ -28,14 +30,7 @@ pub(crate) fn scan(sql: &str) -> Scanned {
     while at < bytes.len() {
         let start = at;
         at = match bytes[at] {
-            b'\'' => {
-                // A string with escapes, if an E stands before it that is not the end of a name.
-                let escapes =
-                    at > 0 && matches!(bytes[at - 1], b'e' | b'E') && !(at > 1 && is_word(bytes[at - 2]));
-                let end = after_string(bytes, at + 1, escapes);
-                scanned.strings.push(sql.get(start + 1..end.saturating_sub(1)).unwrap_or_default().into());
-                end
-            }
+            b'\'' => string(sql, start, &mut scanned),
             b'"' => after(bytes, at + 1, b"\""),
             b'-' if bytes.get(at + 1) == Some(&b'-') => after(bytes, at + 2, b"\n"),
             b'/' if bytes.get(at + 1) == Some(&b'*') => after_comment(bytes, at + 2),
@@ -88,11 +83,65 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
-/// A doubled quote ends one string and begins the next, which comes to the same.
-fn after_string(bytes: &[u8], mut at: usize, escapes: bool) -> usize {
+/// Takes in the string that begins here, and what continues it; gives where it ends.
+fn string(sql: &str, start: usize, scanned: &mut Scanned) -> usize {
+    let bytes = sql.as_bytes();
+    let before = |back: usize| start.checked_sub(back).and_then(|at| bytes.get(at));
+    let ends_name = |back: usize| before(back).is_some_and(|byte| is_word(*byte));
+    // A letter before it, if it is not the end of a name.
+    let has_escapes = matches!(before(1), Some(b'e' | b'E')) && !ends_name(2);
+    let has_unicode = before(1) == Some(&b'&') && matches!(before(2), Some(b'u' | b'U')) && !ends_name(3);
+    let mut text = String::new();
+    let mut at = start;
+    let end = loop {
+        let end = after_string(bytes, at + 1, has_escapes);
+        text.push_str(sql.get(at + 1..end.saturating_sub(1)).unwrap_or_default());
+        match continued(bytes, end) {
+            Some(next) => at = next,
+            None => break end,
+        }
+    };
+    scanned.is_veiled |= has_unicode;
+    let mut shown = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' if has_escapes => match letters.next() {
+                // None of these is a letter of a word.
+                Some('b' | 'f' | 'n' | 'r' | 't' | '\\' | '\'') => shown.push(' '),
+                _ => scanned.is_veiled = true,
+            },
+            letter => shown.push(letter),
+        }
+    }
+    scanned.strings.push(shown);
+    end
+}
+
+/// Where a string goes on: after white space with a line's end in it.
+fn continued(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut has_line_end = false;
+    loop {
+        match bytes.get(at)? {
+            b'\n' | b'\r' => has_line_end = true,
+            b' ' | b'\t' | 0x0b | 0x0c => {}
+            b'-' if bytes.get(at + 1) == Some(&b'-') => {
+                // To the line's end, not beyond.
+                at = after(bytes, at, b"\n").saturating_sub(1);
+                has_line_end |= bytes.get(at) == Some(&b'\n');
+            }
+            byte => return (*byte == b'\'' && has_line_end).then_some(at),
+        }
+        at += 1;
+    }
+}
+
+/// A doubled quote stands for one.
+fn after_string(bytes: &[u8], mut at: usize, has_escapes: bool) -> usize {
     while let Some(byte) = bytes.get(at) {
         match byte {
-            b'\\' if escapes => at += 2,
+            b'\\' if has_escapes => at += 2,
+            b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 2,
             b'\'' => return at + 1,
             _ => at += 1,
         }
@@ -148,10 +197,24 @@ mod tests {
             ("$1::text", vec![1]),
             ("nE'\\' $1", vec![1]),
             ("'open $1", vec![]),
+            ("E'a''\\'$1' $2", vec![2]),
+            ("E'a' -- $1\n '\\'$1' $2", vec![2]),
+            ("E'a' '\\' $2", vec![2]),
         ] {
             assert_eq!(numbers(sql), expected, "{sql}");
         }
         assert_eq!(scan("SELECT 'now', $q$today$q$").strings, ["now", "today"]);
+        assert_eq!(scan("'to' -- it\n 'day'").strings, ["today"], "a string goes on in the next line");
+        for (sql, is_veiled) in [
+            (r"'\x74oday'", false),
+            (r"E'\x74oday'", true),
+            (r"E'to\day'", true),
+            (r"E'a\n\\b'", false),
+            (r"U&'\0074oday'", true),
+            (r"a_u&'today'", false),
+        ] {
+            assert_eq!(scan(sql).is_veiled, is_veiled, "{sql}");
+        }
     }
 
     #[test]

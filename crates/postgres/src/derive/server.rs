@@ -14,14 +14,11 @@
 use crate::canonical::parameter_type;
 use crate::derive::KEY_FUNCTION;
 use crate::derive::placeholders::{Scanned, replaced};
+use crate::derive::times::Types;
 use candor_core::ViewQuery;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 use tokio_postgres::error::Error;
-
-/// `date`, `time`, `timestamp`, `timestamptz`, `timetz`, `tstzrange` and their like, and arrays of them.
-const TIMES: [u32; 16] =
-    [1082, 1083, 1114, 1184, 1266, 1182, 1183, 1115, 1185, 1270, 3908, 3910, 3912, 4533, 4534, 4535];
 
 /// `regclass` and its like (`regproc`, `regprocedure`, `regoper`, `regoperator`, `regtype`, `regrole`, `regnamespace`,
 /// `regconfig`, `regdictionary`, `regcollation`), and arrays of them.
@@ -130,6 +127,7 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
     let mut told = Told::default();
     let mut functions: BTreeSet<u32> = BTreeSet::new();
     let mut operators: BTreeSet<u32> = BTreeSet::new();
+    let mut types = Types::default();
     for row in rows {
         let (view, is_inner): (u32, bool) = (row.get(0), row.get::<_, i32>(1) == 1);
         let tree: &str = row.get(2);
@@ -157,9 +155,12 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
         // Of rows that are compared with rows.
         operators.extend(lists_after(tree, ":opnos (o ").flatten());
         told.has_whole_rows |= tree.contains(":varattno 0 ");
-        told.has_times |= numbers_after(tree, ":consttype ").any(|oid| TIMES.contains(&oid));
+        types.note(tree);
         told.oddities.extend(oddities(tree));
     }
+    let (has_times, has_times_from_text) = types.have_times(client).await?;
+    told.has_times = has_times;
+    told.oddities.extend(has_times_from_text.then_some(Oddity::TimeFromText));
     told.oddities.sort_unstable();
     told.oddities.dedup();
     told.functions = read_functions(client, functions, operators).await?;
@@ -215,17 +216,13 @@ fn oddities(tree: &str) -> Vec<Oddity> {
     note(tree.contains("{SQLVALUEFUNCTION "), Oddity::SessionValue);
     // `tableoid` (-6) tells the partition, which rows do not change.
     note(numbers_after_minus(tree).any(|number| number != 6), Oddity::SystemColumn);
-    // The type stands after the argument; looking for both anywhere is coarse and misses nothing.
-    let casts_text = tree.contains("{COERCEVIAIO ");
-    let to_time = numbers_after(tree, ":resulttype ").any(|oid| TIMES.contains(&oid));
-    note(casts_text && to_time, Oddity::TimeFromText);
     let to_name = |field| numbers_after(tree, field).any(|oid| NAMES.contains(&oid));
     note(to_name(":resulttype ") || to_name(":funcresulttype "), Oddity::NameFromNumber);
     found
 }
 
 /// The numbers that follow a field's name. Names given by users cannot look like one: spaces in them are escaped.
-fn numbers_after<'a>(tree: &'a str, field: &'a str) -> impl Iterator<Item = u32> + 'a {
+pub(super) fn numbers_after<'a>(tree: &'a str, field: &'a str) -> impl Iterator<Item = u32> + 'a {
     tree.match_indices(field).filter_map(move |(at, _)| {
         let rest = &tree[at + field.len()..];
         let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
@@ -234,7 +231,7 @@ fn numbers_after<'a>(tree: &'a str, field: &'a str) -> impl Iterator<Item = u32>
 }
 
 /// The numbers in the lists that follow a field's name and the beginning of a list.
-fn lists_after<'a>(
+pub(super) fn lists_after<'a>(
     tree: &'a str,
     field: &'a str,
 ) -> impl Iterator<Item = impl Iterator<Item = u32> + 'a> + 'a {
@@ -257,7 +254,7 @@ mod tests {
         let tree = "({QUERY :rtable ({RTE :relid 16418 :x}) {VAR :varno 1 :varattno -1 :v} {COERCEVIAIO :arg {} \
                     :resulttype 1082 :r} :rowMarks ({ROWMARKCLAUSE :rti 1}) :relid 5})";
         assert_eq!(numbers_after(tree, ":relid ").collect::<Vec<_>>(), [16418, 5]);
-        assert_eq!(oddities(tree), [Oddity::RowLock, Oddity::SystemColumn, Oddity::TimeFromText]);
+        assert_eq!(oddities(tree), [Oddity::RowLock, Oddity::SystemColumn]);
         let rows = "{ROWCOMPAREEXPR :rctype 1 :opnos (o 97 521) :opfamilies (o 1976)}";
         assert_eq!(lists_after(rows, ":opnos (o ").flatten().collect::<Vec<_>>(), [97, 521]);
         assert_eq!(oddities("{RELABELTYPE :arg {VAR } :resulttype 2205 :r}"), [Oddity::NameFromNumber]);

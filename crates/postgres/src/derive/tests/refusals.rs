@@ -18,6 +18,10 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
          CREATE DOMAIN public.place AS regclass; CREATE DOMAIN public.places AS public.place[];
          CREATE TABLE filed (id int PRIMARY KEY, what regclass, whose regrole[], one genre, number oid,
            filings public.filing[], places public.places);
+         CREATE TYPE public.stamp AS (who text, at timestamptz); CREATE DOMAIN public.stamps AS public.stamp[];
+         CREATE TYPE public.slot AS RANGE (SUBTYPE = timestamp); CREATE TYPE public.mood AS ENUM ('glad', 'sad');
+         CREATE TABLE stay (id int8 PRIMARY KEY, room int8, during daterange, slot public.slot, stamp public.stamp, note text,
+           mood public.mood, doc xml, opens timetz);
          CREATE VIEW inner_clock AS SELECT track_id, now() AS at FROM track;"
     ));
     for (sql, part) in [
@@ -44,6 +48,34 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
         ("SELECT name, now() AS at FROM track WHERE track_id = $1", "`now`"),
         ("SELECT name FROM track WHERE track_id = $1 AND added > current_date", "CURRENT_DATE"),
         ("SELECT name FROM track WHERE track_id = $1 AND added > 'today'", "'today'"),
+        ("SELECT name FROM track WHERE track_id = $1 AND added > '12:00 today'", "'12:00 today' as a date"),
+        ("SELECT name FROM track WHERE track_id = $1 AND added > 'to'\n'day'", "'today'"),
+        ("SELECT name FROM track WHERE track_id = $1 AND added > E'\\x74oday'", "letters as numbers"),
+        ("SELECT name FROM track WHERE track_id = $1 AND added > U&'\\0074oday'", "letters as numbers"),
+        (
+            "SELECT id FROM stay WHERE room = $1 AND during && daterange '[today,tomorrow)'",
+            "means the present",
+        ),
+        (
+            "SELECT id FROM stay WHERE room = $1 AND during = ANY ('{\"[today,)\"}'::daterange[])",
+            "means the present",
+        ),
+        ("SELECT id FROM stay WHERE room = $1 AND slot && '(today,]'::public.slot", "means the present"),
+        ("SELECT id FROM stay WHERE room = $1 AND stamp = '(x,today)'::public.stamp", "means the present"),
+        (
+            "SELECT id FROM stay WHERE room = $1 AND '{\"(x,now)\"}'::public.stamps = '{}'",
+            "means the present",
+        ),
+        ("SELECT id FROM stay WHERE room = $1 AND stamp = note::public.stamp", "may be `now`"),
+        (
+            "SELECT id, x.d FROM stay, XMLTABLE('/r' PASSING doc COLUMNS d date PATH 'd') x WHERE room = $1",
+            "may be `now`",
+        ),
+        (
+            "SELECT id FROM stay WHERE room = $1 AND timestamptz_in('now', 0, -1) > upper(during)",
+            "`timestamptz_in`",
+        ),
+        ("SELECT opens AT TIME ZONE 'America/New_York' AS t FROM stay WHERE room = $1", "`timezone`"),
         ("SELECT name FROM track WHERE track_id = $1 AND added > name::timestamptz", "may be `now`"),
         ("SELECT name FROM track WHERE track_id = $1 ORDER BY random()", "`random`"),
         ("SELECT name FROM track WHERE track_id = $1 AND looks() > 0", "`public.looks`"),
@@ -73,6 +105,10 @@ fn what_cannot_be_kept_is_refused_with_a_mend() {
         "SELECT json_agg(t.name) AS names FROM track t WHERE album_id = $1",
         "SELECT name FROM track WHERE track_id = $1 AND added > '2026-01-01'",
         "SELECT name FROM track WHERE track_id = $1 AND name <> 'today'",
+        "SELECT name FROM track WHERE track_id = $1 AND added > '2026-01-01' AND name <> 'Buy now'",
+        "SELECT name FROM track WHERE track_id = $1 AND added > '2026-01-01' AND name NOT IN ('now playing', E'now\\n or never')",
+        "SELECT id FROM stay WHERE room = $1 AND mood = 'glad' AND note = 'now' AND mood = note::public.mood",
+        "SELECT id FROM stay WHERE room = $1 AND during && '[2026-01-01,infinity)' AND note <> '(now or never, as it was)'",
         "SELECT id FROM filed WHERE id = $1",
         "SELECT number FROM filed WHERE id = $1 AND tableoid = 'filed'::regclass",
     ] {
