@@ -5,7 +5,10 @@
 //! name is a reason to read nothing from it.
 
 use crate::derive::syntax::{called, last_ident};
-use sqlparser::ast::{Distinct, Expr, Function, GroupByExpr, Query, Select, TableFactor, Visit, Visitor};
+use sqlparser::ast::{
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, Select,
+    TableFactor, Visit, Visitor,
+};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -72,13 +75,25 @@ impl<'a> Functions<'a> {
         let _: ControlFlow<()> = of.visit(self);
     }
 
-    /// An aggregate inside a subquery is the outer query's if it takes in columns of that one alone. Without any it is the
-    /// subquery's. With a subquery of its own it is taken for both.
+    /// An aggregate inside a subquery is the subquery's if it takes in a column from there, or no column at all. Else it may
+    /// be the outer query's, and is taken for both.
     fn may_be_outer(&self, function: &Function) -> bool {
         let mentioned = mentioned(function);
-        let has_columns = mentioned.has_lone_names || !mentioned.tables.is_empty();
-        mentioned.has_query || (has_columns && mentioned.tables.is_disjoint(&self.inner))
+        let is_inner = !mentioned.has_query && !mentioned.tables.is_disjoint(&self.inner);
+        !is_inner && !is_of_nothing(function)
     }
+}
+
+/// `count(*)`, `count(1)`.
+fn is_of_nothing(function: &Function) -> bool {
+    let is_constant = |arg: &FunctionArg| {
+        matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::Expr(Expr::Value(_))))
+    };
+    let FunctionArguments::List(list) = &function.args else { return false };
+    list.args.iter().all(is_constant)
+        && list.clauses.is_empty()
+        && function.filter.is_none()
+        && function.within_group.is_empty()
 }
 
 impl Visitor for Functions<'_> {
@@ -111,8 +126,6 @@ struct Mentioned {
     items: BTreeSet<String>,
     /// Where columns are said to be from.
     tables: BTreeSet<String>,
-    /// Whether there are columns without that.
-    has_lone_names: bool,
     has_query: bool,
 }
 
@@ -131,12 +144,8 @@ impl Visitor for Mentioned {
         ControlFlow::Continue(())
     }
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Identifier(_) => self.has_lone_names = true,
-            Expr::CompoundIdentifier(parts) => {
-                self.tables.extend(parts.first().map(|table| table.value.clone()));
-            }
-            _ => {}
+        if let Expr::CompoundIdentifier(parts) = expr {
+            self.tables.extend(parts.first().map(|table| table.value.clone()));
         }
         ControlFlow::Continue(())
     }

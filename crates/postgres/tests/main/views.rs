@@ -39,6 +39,7 @@ async fn a_view_that_cannot_be_proven_is_refused_with_the_mend() {
         "SELECT note FROM scratch WHERE id = $1",
         "SELECT nosuch FROM artist WHERE id = $1",
         "SELECT name, now() FROM artist WHERE id = $1",
+        "SELECT name FROM artist WHERE id = $1 AND '2026-01-01' <@ daterange '[today,tomorrow)'",
         "DELETE FROM artist WHERE id = $1 RETURNING name",
         "SELECT name FROM artist WHERE id = $1; SELECT 1",
     ] {

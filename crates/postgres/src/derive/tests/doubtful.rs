@@ -102,6 +102,26 @@ fn an_aggregate_is_seen_wherever_it_stands() {
             "a.x = $1; b: any; c: any",
         ),
         (
+            "SELECT b.id, s.n FROM b, LATERAL (SELECT (SELECT count(a) FROM c WHERE c.id = 1) AS n FROM a \
+             WHERE a.x = b.x AND a.x = $1) s",
+            "a.x = $1; b: any; c: any",
+        ),
+        (
+            "SELECT b.id, s.n FROM b, LATERAL (SELECT (SELECT count(a::text) FROM c WHERE c.id = 1) AS n FROM a \
+             WHERE a.x = b.x AND a.x = $1) s",
+            "a.x = $1; b: any; c: any",
+        ),
+        (
+            "SELECT b.id, s.n FROM b, LATERAL (SELECT (SELECT count(ROW(a)) FROM c WHERE c.id = 1) AS n FROM a \
+             WHERE a.x = b.x AND a.x = $1) s",
+            "a: any; b: any; c: any",
+        ),
+        (
+            "SELECT b.id, s.n FROM b, LATERAL (SELECT (SELECT json_agg(to_json(a)) FROM c WHERE c.id = 1) AS n FROM a \
+             WHERE a.x = b.x AND a.x = $1) s",
+            "a.x = $1; b: any; c: any",
+        ),
+        (
             "SELECT b.id, s.n FROM b, LATERAL (SELECT (SELECT count(c.y) FROM c WHERE c.x = a.x) AS n FROM a \
              WHERE a.x = b.x AND a.x = $1) s",
             "a.x = $1; b.x = $1; c.x = $1",

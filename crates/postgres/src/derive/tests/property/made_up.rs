@@ -4,7 +4,7 @@
 use super::random::Random;
 use super::{COLUMNS, TABLES};
 
-/// A query with `$1`.
+/// A query with `$1`, and perhaps `$2`.
 pub(super) fn made_up(random: &mut Random) -> String {
     let mut maker = Maker { random, names: 0, expressions: Vec::new() };
     let sql = maker.query();
@@ -30,6 +30,10 @@ impl Maker<'_> {
         self.select()
     }
 
+    fn key(&mut self) -> &'static str {
+        ["$1", "$1", "$1", "$2"][self.random.below(4)]
+    }
+
     fn with_key(&mut self, sql: String) -> String {
         let column = self.random.one_of(&["x", "y"]);
         format!("SELECT q.* FROM ({sql}) AS q, a AS last WHERE last.{column} = $1")
@@ -41,12 +45,28 @@ impl Maker<'_> {
             (0..1 + self.random.below(2)).map(|_| self.condition(&names, 2)).collect();
         if self.random.below(3) > 0 {
             let column = self.column(&names);
-            wanted.push(format!("{column} = $1"));
+            wanted.push(format!("{column} = {}", self.key()));
         }
         let wanted = wanted.join(" AND ");
         let (first, second) = (self.column(&names), self.column(&names));
-        match self.random.below(8) {
+        match self.random.below(11) {
             0 => format!("SELECT count(*) AS n, max({second}) AS m FROM {from} WHERE {wanted}"),
+            // Answers without rows.
+            8 => {
+                let alone = self.alone();
+                format!("SELECT count({second}) AS n, {alone} AS m FROM {from} WHERE {wanted}")
+            }
+            9 => {
+                let (alone, inner) = (self.alone(), self.scalar(&names));
+                format!("SELECT sum({inner}) AS n FROM {from} WHERE {wanted} HAVING {alone} IS NOT NULL")
+            }
+            10 => {
+                let alone = self.alone();
+                let sets = format!("GROUPING SETS (({first}), ())");
+                format!(
+                    "SELECT {first} AS p, {alone} AS q, count(*) AS n FROM {from} WHERE {wanted} GROUP BY {sets}"
+                )
+            }
             1 => format!("SELECT {first} AS p, count(*) AS n FROM {from} WHERE {wanted} GROUP BY {first}"),
             2 => {
                 format!("SELECT {first} AS p, {second} AS q FROM {from} WHERE {wanted} ORDER BY 1, 2 LIMIT 2")
@@ -120,41 +140,75 @@ impl Maker<'_> {
         seen.push(name.clone());
         let mut wanted = self.condition(&seen, 1);
         if self.random.below(2) == 0 {
-            let other = if before.is_empty() { "$1".to_owned() } else { self.column(before) };
+            let other = if before.is_empty() { self.key().to_owned() } else { self.column(before) };
             wanted = format!("{wanted} AND {} = {other}", self.column(std::slice::from_ref(&name)));
         }
-        let from = if self.random.below(3) == 0 {
-            let other = *self.random.one_of(&TABLES);
-            let joined =
-                format!("{} = {}", self.column(std::slice::from_ref(&name)), self.column(&["o".into()]));
-            format!(
-                "{table} AS {name} {} {other} AS o ON {joined}",
-                self.random.one_of(&["JOIN", "LEFT JOIN"])
-            )
-        } else {
-            format!("{table} AS {name}")
+        let mut columns = COLUMNS.map(|column| format!("{name}.{column}"));
+        let from = match self.random.below(6) {
+            0 | 1 => {
+                let other = *self.random.one_of(&TABLES);
+                let joined =
+                    format!("{} = {}", self.column(std::slice::from_ref(&name)), self.column(&["o".into()]));
+                format!(
+                    "{table} AS {name} {} {other} AS o ON {joined}",
+                    self.random.one_of(&["JOIN", "LEFT JOIN"])
+                )
+            }
+            2 => {
+                // A merged column.
+                let merged = 1 + self.random.below(3);
+                columns[merged] = COLUMNS[merged].to_owned();
+                let kind =
+                    *self.random.one_of(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "FULL JOIN"]);
+                format!(
+                    "{table} AS {name} {kind} generate_series(0, 3) AS g({0}) USING ({0})",
+                    COLUMNS[merged]
+                )
+            }
+            _ => format!("{table} AS {name}"),
         };
-        let columns = COLUMNS.map(|column| format!("{name}.{column}")).join(", ");
-        match self.random.below(8) {
-            0 => format!("SELECT {columns} FROM {from} WHERE {wanted} ORDER BY 1, 2, 3, 4 LIMIT 1"),
-            1 => format!("SELECT DISTINCT {columns} FROM {from} WHERE {wanted}"),
+        if self.random.below(8) == 0 {
+            columns[1 + self.random.below(3)] = format!("{}::int8", self.key());
+        }
+        let [_, x, y, z] = &columns;
+        let named = COLUMNS.iter().zip(&columns).map(|(name, column)| format!("{column} AS {name}"));
+        let all = named.collect::<Vec<_>>().join(", ");
+        match self.random.below(10) {
+            0 => format!("SELECT {all} FROM {from} WHERE {wanted} ORDER BY 1, 2, 3, 4 LIMIT 1"),
+            1 => format!("SELECT DISTINCT {all} FROM {from} WHERE {wanted}"),
             2 => format!(
-                "SELECT DISTINCT ON ({name}.x) {columns} FROM {from} WHERE {wanted} ORDER BY {name}.x, 1, 2, 3, 4"
+                "SELECT DISTINCT ON ({name}.x) {all} FROM {from} WHERE {wanted} ORDER BY {name}.x, 1, 2, 3, 4"
             ),
             3 => format!(
-                "SELECT min({name}.id) AS id, {name}.x, max({name}.y) AS y, {name}.z FROM {from} WHERE {wanted} \
-                          GROUP BY {name}.x, {name}.z"
+                "SELECT min({name}.id) AS id, {x} AS x, max({name}.y) AS y, {z} AS z FROM {from} WHERE {wanted} \
+                          GROUP BY 2, 4"
             ),
             4 => format!(
-                "SELECT {name}.id, rank() OVER (ORDER BY {name}.y) AS x, {name}.y, {name}.z FROM {from} \
+                "SELECT {name}.id, rank() OVER (ORDER BY {name}.y) AS x, {y} AS y, {z} AS z FROM {from} \
                           WHERE {wanted}"
             ),
             5 => format!(
                 "SELECT max({name}.id) AS id, min({name}.x) AS x, max({name}.y) AS y, count(*) AS z FROM {from} \
                           WHERE {wanted}"
             ),
-            _ => format!("SELECT {columns} FROM {from} WHERE {wanted}"),
+            6 => format!(
+                "SELECT 1 AS id, row_number() OVER w AS x, 2 AS y, {} AS z FROM {from} WHERE {wanted} \
+                          WINDOW w AS (ORDER BY count(*))",
+                self.alone()
+            ),
+            _ => format!("SELECT {all} FROM {from} WHERE {wanted}"),
         }
+    }
+
+    /// A subquery that mentions nothing around it.
+    fn alone(&mut self) -> String {
+        self.names += 1;
+        let name = format!("t{}", self.names);
+        let table = *self.random.one_of(&TABLES);
+        let (what, by) = (self.column(std::slice::from_ref(&name)), self.column(std::slice::from_ref(&name)));
+        let select = format!("SELECT max({what}) FROM {table} AS {name} WHERE {by} = {}", self.key());
+        let more = if self.random.below(3) == 0 { " UNION ALL SELECT NULL ORDER BY 1 LIMIT 1" } else { "" };
+        format!("({select}{more})")
     }
 
     fn scalar(&mut self, names: &[String]) -> String {
@@ -172,10 +226,10 @@ impl Maker<'_> {
         let choices = if depth == 0 { 6 } else { 13 };
         match self.random.below(choices) {
             0 | 1 => format!("{column} = {}", self.column(names)),
-            2 => format!("{column} = $1"),
+            2 => format!("{column} = {}", self.key()),
             3 => format!("{column} < 3"),
             4 => format!("{column} IS {}NULL", self.random.one_of(&["", "NOT "])),
-            5 => format!("{column} IN ($1, $1)"),
+            5 => format!("{column} IN ($1, {})", self.key()),
             6 => format!("({} OR {})", self.condition(names, depth - 1), self.condition(names, depth - 1)),
             7 => format!("coalesce({column}, 0) = {}", self.column(names)),
             8 => format!("{} = {}", self.scalar(names), self.column(names)),
