@@ -145,6 +145,18 @@ pub enum Sabotage {
     ViewsOfLater,
     /// Behind a pooler the role's default says when snapshots are taken.
     PoolersIsolation,
+    /// What names mean is asked of whatever session there is.
+    PathOfSession,
+    /// Names mean what they mean to the role that reads the log.
+    NamesOfCompiler,
+    /// Behind a pooler fills read under the search path that is there.
+    PoolersPath,
+    /// Fills send the SQL as it was declared.
+    TextAsDeclared,
+    /// A view that comes to mean something else goes on with what is kept.
+    MeaningForgotten,
+    /// A fill is taken for one of the schema that its view was held against.
+    FillOfAnySchema,
     /// Questions are asked by name, also behind a pooler.
     NamesBehindPooler,
     /// Transaction ids are compared as they are.
@@ -205,7 +217,7 @@ impl Sabotage {
     ];
 
     /// Those that no model contains, because they stand in code that talks to servers. Tests against real ones miss them.
-    pub const AT_SERVERS: [(&'static str, Self); 51] = [
+    pub const AT_SERVERS: [(&'static str, Self); 57] = [
         ("slot acknowledged too early", Self::SlotTooEarly),
         ("key change old value", Self::KeyChangeNewOnly),
         ("subject in key", Self::SubjectFromRequest),
@@ -244,6 +256,12 @@ impl Sabotage {
         ("views prepared later", Self::ViewsOfLater),
         ("former logs of a source", Self::FormerLogForgotten),
         ("isolation behind a pooler", Self::PoolersIsolation),
+        ("search path of who fills", Self::PathOfSession),
+        ("names of who fills", Self::NamesOfCompiler),
+        ("search path behind a pooler", Self::PoolersPath),
+        ("names resolved", Self::TextAsDeclared),
+        ("views that mean something else", Self::MeaningForgotten),
+        ("schema of a fill", Self::FillOfAnySchema),
         ("no names behind a pooler", Self::NamesBehindPooler),
         ("ids on the ring", Self::NoWrap),
         ("unlogged tables", Self::UnloggedAllowed),

@@ -9,6 +9,9 @@
 //! The server says what is read; the text only ever makes that narrower. Where it cannot be understood, every row of a
 //! table matters: *less narrow, never less sound*.
 //!
+//! Names are resolved as the role that fills resolves them ([`crate::names`]), and the SQL with all names resolved is what
+//! fills send ([`resolved`]).
+//!
 //! Everything is asked in one transaction that is rolled back. If the future is dropped before it is done, the connection
 //! is left inside that transaction and must not be used for anything else.
 
@@ -20,6 +23,7 @@ mod from;
 pub(crate) mod placeholders;
 pub(crate) mod reach;
 mod regions;
+pub(crate) mod resolved;
 pub(crate) mod server;
 mod syntax;
 #[cfg(test)]
@@ -34,10 +38,13 @@ use crate::catalog::read::{named, read};
 use crate::derive::placeholders::scan;
 use crate::derive::server::{Told, ask, define};
 use crate::fault;
+use crate::names::SearchPath;
 use crate::refuse;
 use crate::setup::Needs;
 use crate::view::Compiled;
 use candor_core::port::{Fault, SourceError};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Dependency, Derived, Finding, ProofKind, Severity, ViewQuery};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,17 +62,18 @@ pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(15);
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL lock_timeout = '2s'; \
                      SET LOCAL statement_timeout = '10s'; SET LOCAL standard_conforming_strings = on";
 
-/// Holds a view against the server.
+/// Holds a view against the server. `path`: where the role that fills looks for what is not qualified.
 ///
 /// # Errors
 ///
 /// Only if the server could not be asked; what is wrong with the view is a finding.
 pub(crate) async fn compile(
     client: &Client,
+    path: &SearchPath,
     publication: &str,
     query: &ViewQuery,
 ) -> Result<Compiled, SourceError> {
-    compile_given(client, publication, query, Given::AsItIs).await
+    compile_given(client, path, publication, query, Given::AsItIs).await
 }
 
 /// What the view needs of the log to be followed as narrowly as its SQL allows; or why nothing helps it.
@@ -75,10 +83,11 @@ pub(crate) async fn compile(
 /// Only if the server could not be asked.
 pub(crate) async fn needs(
     client: &Client,
+    path: &SearchPath,
     publication: &str,
     query: &ViewQuery,
 ) -> Result<Result<Needs, Derived>, SourceError> {
-    let compiled = compile_given(client, publication, query, Given::SetUp).await?;
+    let compiled = compile_given(client, path, publication, query, Given::SetUp).await?;
     if compiled.derived.is_refused() {
         return Ok(Err(compiled.derived));
     }
@@ -100,14 +109,15 @@ enum Given {
 
 async fn compile_given(
     client: &Client,
+    path: &SearchPath,
     publication: &str,
     query: &ViewQuery,
     given: Given,
 ) -> Result<Compiled, SourceError> {
     let doing = format!("preparing view `{}`", query.name);
     let compiling = async {
-        client.batch_execute(BEGIN).await.map_err(|error| fault::of(&doing, &error))?;
-        let mut compiler = Compiler { client, publication, query, given, findings: Vec::new() };
+        let mut compiler = Compiler { client, path, publication, query, given, findings: Vec::new() };
+        compiler.begin().await.map_err(|error| fault::of(&doing, &error))?;
         let compiled = compiler.compile(&doing).await;
         let ended = client.batch_execute("ROLLBACK").await.map_err(|error| fault::of(&doing, &error));
         let mut compiled = compiled?;
@@ -122,6 +132,7 @@ async fn compile_given(
 
 struct Compiler<'a> {
     client: &'a Client,
+    path: &'a SearchPath,
     publication: &'a str,
     query: &'a ViewQuery,
     given: Given,
@@ -139,8 +150,24 @@ struct Seen {
 }
 
 impl Compiler<'_> {
+    /// Begins the transaction, under the search path of the role that fills.
+    async fn begin(&self) -> Result<(), tokio_postgres::Error> {
+        let path = format!("; SET LOCAL search_path = {}", self.path.as_declared());
+        #[cfg(candor_sabotage)]
+        let path = if is(Sabotage::NamesOfCompiler) { String::new() } else { path };
+        self.client.batch_execute(&format!("{BEGIN}{path}")).await
+    }
+
     async fn compile(&mut self, doing: &str) -> Result<Compiled, SourceError> {
-        let mut compiled = blank(self.query);
+        let mut compiled = blank(self.query, self.path);
+        // The server passes them over in silence, and a name would mean something else.
+        let missing = self.path.missing(self.client).await.map_err(|error| fault::of(doing, &error))?;
+        #[cfg(candor_sabotage)]
+        let missing = if is(Sabotage::NamesOfCompiler) { Vec::new() } else { missing };
+        self.findings.extend(missing.iter().map(|schema| hidden(schema)));
+        if self.is_refused() {
+            return Ok(compiled);
+        }
         let scanned = scan(&self.query.sql);
         let types: Vec<Type> = self.query.key.iter().map(|column| parameter_type(column.kind)).collect();
         let statement = match self.client.prepare_typed(&self.query.sql, &types).await {
@@ -179,6 +206,13 @@ impl Compiler<'_> {
         if !self.is_refused() {
             self.depend(&mut compiled, &seen).await.map_err(|error| fault::of(doing, &error))?;
         }
+        let is_resolved = compiled.is_logged && !self.is_refused();
+        #[cfg(candor_sabotage)]
+        let is_resolved = is_resolved && !is(Sabotage::TextAsDeclared);
+        if is_resolved {
+            let resolved = self.resolve(&seen.told, &statement, &types).await;
+            compiled.resolved = resolved.map_err(|error| fault::of(doing, &error))?;
+        }
         Ok(compiled)
     }
 
@@ -193,7 +227,7 @@ impl Compiler<'_> {
                 Dependency::Application(_) => None,
             })
             .collect();
-        // While the search path is still the role's.
+        // While the search path is still that of the role that fills.
         let declared = named(self.client, &declared).await?;
         let told = ask(self.client).await?;
         let mut relations = told.relations.clone();
@@ -218,7 +252,7 @@ impl Compiler<'_> {
         // The transaction has failed; names are looked up in another.
         let asked = async {
             self.client.batch_execute("ROLLBACK").await?;
-            self.client.batch_execute(BEGIN).await
+            self.begin().await
         };
         asked.await.map_err(|error| fault::of(doing, &error))?;
         refuse::unprepared(self.client, self.query, &error).await.map_err(|error| fault::of(doing, &error))
@@ -236,9 +270,22 @@ impl Compiler<'_> {
     }
 }
 
-fn blank(query: &ViewQuery) -> Compiled {
+/// A schema that the role that fills looks into, and this one does not.
+fn hidden(schema: &str) -> Finding {
+    refuse::refused(
+        format!(
+            "the role that fills looks for tables in the schema `{schema}`, which the role that reads the log may not use (or it \
+             is gone)"
+        ),
+        format!("GRANT USAGE ON SCHEMA {} TO the role that reads the log", crate::catalog::quote(schema)),
+    )
+}
+
+fn blank(query: &ViewQuery, path: &SearchPath) -> Compiled {
     Compiled {
         query: query.clone(),
+        resolved: None,
+        path: path.clone(),
         fixed: Vec::new(),
         by_key: Vec::new(),
         met: Vec::new(),

@@ -30,7 +30,7 @@ pub(crate) struct Facets {
     /// What is known of the published tables, by their number, as read together with the fingerprint that the stream was
     /// begun with. The stream's own words do not do: it describes a table once, and not again when its schema is renamed.
     published: RwLock<HashMap<u32, Published>>,
-    /// Counts what was registered for the first time.
+    /// Counts what was registered for the first time, and views that came to mean something else.
     grown: AtomicU64,
     /// What that was when the stream began.
     told: AtomicU64,
@@ -118,6 +118,11 @@ impl Facets {
         if is_news {
             self.grown.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// A view means something else from now on: whatever was told, and is kept, was of another one.
+    pub(crate) fn means_otherwise(&self) {
+        self.grown.fetch_add(1, Ordering::Release);
     }
 
     /// Changes whenever something is registered for the first time. What was told before has no tags for it.

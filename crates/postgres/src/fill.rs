@@ -3,6 +3,7 @@
 //! ```text
 //! direct    [replay position, on a standby]                      prepared statement   [history]
 //! pooler    BEGIN READ ONLY; SET LOCAL …; [replay position]      unnamed statement    [history]; COMMIT
+//!           (also direct, where the role's path has the server's own names behind others)
 //!           └────────────────────────────── sent together, answered together ───────────────────┘
 //! ```
 //!
@@ -10,6 +11,8 @@
 //! * What is seen belongs to the statement that read the values: the snapshot is that statement's own, the upper position
 //!   is read while it runs, and the replay position of a standby before its snapshot is taken.
 //! * The transaction has no id and cannot write.
+//! * What is read is what the view was held against: names are resolved already, behind a pooler the search path is set, and
+//!   relations that were altered since are noticed ([`Unfilled::OtherSchema`]).
 //! * Nobody waits longer than the statement's time limit at the server, and a little for the network.
 
 mod params;
@@ -56,6 +59,28 @@ pub(crate) struct RawFill {
     pub(crate) history: Option<History>,
 }
 
+/// Why there is no fill.
+#[derive(Debug)]
+pub(crate) enum Unfilled {
+    /// The relations are not those that the plan was made for; held against the schema anew, the view may be filled.
+    OtherSchema(SourceError),
+    Failed(SourceError),
+}
+
+impl From<SourceError> for Unfilled {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Unfilled> for SourceError {
+    fn from(unfilled: Unfilled) -> Self {
+        match unfilled {
+            Unfilled::OtherSchema(error) | Unfilled::Failed(error) => error,
+        }
+    }
+}
+
 /// Fills any number of keys.
 ///
 /// A connection that broke while it was idle, a statement the server forgot, and a standby that was thought a primary cost
@@ -69,7 +94,7 @@ pub(crate) async fn fill(
     pool: &Pool,
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
-) -> Result<RawFill, SourceError> {
+) -> Result<RawFill, Unfilled> {
     fill_with(pool, plan, keys, None).await
 }
 
@@ -78,7 +103,7 @@ pub(crate) async fn fill_of_standby(
     pool: &Pool,
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
-) -> Result<RawFill, SourceError> {
+) -> Result<RawFill, Unfilled> {
     fill_with(pool, plan, keys, Some(seen::history_sql(&pool.options().publication))).await
 }
 
@@ -87,18 +112,19 @@ async fn fill_with(
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
     history_sql: Option<String>,
-) -> Result<RawFill, SourceError> {
+) -> Result<RawFill, Unfilled> {
     let query = &plan.compiled.query;
     let doing = format!("a fill of view `{}`", query.name);
     if keys.is_empty() {
-        return Err(SourceError::contract(format!("{doing}: no key is given")));
+        return Err(SourceError::contract(format!("{doing}: no key is given")).into());
     }
     if let Some(key) = keys.iter().find(|key| key.len() != query.key.len()) {
         return Err(SourceError::contract(format!(
             "{doing}: the key has {} parts, the view {} key columns",
             key.len(),
             query.key.len()
-        )));
+        ))
+        .into());
     }
     let mut held = pool.acquire().await?;
     let (mut may_reconnect, mut may_prepare, mut may_ask_again) = (true, true, true);
@@ -126,7 +152,7 @@ async fn fill_with(
             held.discard();
             pool.forget_idle();
             if !(was_idle && may_reconnect) {
-                return Err(failed(pool, &doing, &error));
+                return Err(failed(pool, &doing, &error).into());
             }
             may_reconnect = false;
             held = pool.acquire().await?;
@@ -138,8 +164,10 @@ async fn fill_with(
         if may_prepare && held.route == Route::Direct && is_forgotten(&error) {
             may_prepare = false;
             held.unprepare(&plan.statement(keys).sql);
+        } else if plan.compiled.resolved.is_some() && is_of_names(&error) {
+            return Err(Unfilled::OtherSchema(failed(pool, &doing, &error)));
         } else {
-            return Err(failed(pool, &doing, &error));
+            return Err(failed(pool, &doing, &error).into());
         }
     }
 }
@@ -152,9 +180,9 @@ async fn one_by_one(
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
     doing: &str,
-) -> Result<RawFill, SourceError> {
+) -> Result<RawFill, Unfilled> {
     let limit = pool.options().statement_timeout + GRACE;
-    let reading = Reading::begin(pool, held).await?;
+    let reading = Reading::begin(pool, held, path_of(held, plan).as_deref()).await?;
     let mut answers = Vec::with_capacity(keys.len());
     let mut bytes_left = plan.bounds.bytes_max;
     for key in keys {
@@ -168,8 +196,9 @@ async fn one_by_one(
             .await
             .map_err(|_| SourceError::slow(format!("{doing}: no answer within {} ms", limit.as_millis())))?
             .map_err(|unread| match unread {
-                rows::Unread::Broken(error) => failed(pool, doing, &error),
-                rows::Unread::Refused(error) | rows::Unread::Abandoned(error) => error,
+                rows::Unread::Broken(error) => Unfilled::from(failed(pool, doing, &error)),
+                rows::Unread::Refused(error) | rows::Unread::Abandoned(error) => error.into(),
+                rows::Unread::OtherSchema => other_schema(doing),
             })?;
         let bytes = answer.iter().filter_map(|answer| answer.value.as_ref()).map(|value| value.len()).sum();
         bytes_left = bytes_left.checked_sub(bytes).ok_or_else(|| rows::too_many_bytes(plan, doing))?;
@@ -201,7 +230,7 @@ enum Failed {
     /// The server refused, or the connection broke.
     Statement(tokio_postgres::Error),
     /// What another attempt would not mend.
-    Otherwise(SourceError),
+    Otherwise(Unfilled),
 }
 
 async fn attempt(pool: &Pool, held: &mut Held, asking: &Asking<'_>) -> Result<Attempt, Failed> {
@@ -211,10 +240,11 @@ async fn attempt(pool: &Pool, held: &mut Held, asking: &Asking<'_>) -> Result<At
     held.busy();
     // From here an early return, like being dropped, ends the statement at the server and gives up the connection.
     let outcome = timeout(limit, ask(held, asking, statement_timeout)).await.map_err(|_| {
-        Failed::Otherwise(SourceError::slow(format!(
+        let message = format!(
             "{doing}: no answer within {} ms, though the server should have given up by then; look at the network",
             limit.as_millis()
-        )))
+        );
+        Failed::Otherwise(SourceError::slow(message).into())
     })??;
     held.settled();
     let Sides { before, asked, after } = outcome.map_err(Failed::Statement)?;
@@ -227,7 +257,7 @@ type Answered = Result<Sides, tokio_postgres::Error>;
 /// The statement's answer, and what was asked before it and after it.
 struct Sides {
     before: Vec<SimpleQueryRow>,
-    asked: Result<(Told, Vec<Filled>), SourceError>,
+    asked: Result<(Told, Vec<Filled>), Unfilled>,
     after: Vec<SimpleQueryRow>,
 }
 
@@ -237,7 +267,9 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
     let statement = plan.statement(keys);
     let values = plan.values(keys);
     let is_pooled = held.route == Route::Pooler;
-    let prepared = if is_pooled {
+    let path = path_of(held, plan);
+    // A statement that is kept would be read under another path each time.
+    let prepared = if path.is_some() {
         None
     } else {
         match held.prepared(&statement.sql, &statement.types).await {
@@ -245,7 +277,8 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
             Err(error) => return Ok(Err(error)),
         }
     };
-    let before = before(is_pooled, held.in_recovery, statement_timeout);
+    let is_wrapped = path.is_some();
+    let before = before(path.as_deref(), is_pooled, held.in_recovery, statement_timeout);
     let client = &held.client;
     let asked = async {
         let stream = match &prepared {
@@ -263,7 +296,7 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
     // The three are polled, and so sent, in this order.
     let (before, asked, after) =
         try_join3(async { Ok(simple(client, before.as_deref()).await) }, asked, async {
-            Ok(simple(client, after(is_pooled, history_sql).as_deref()).await)
+            Ok(simple(client, after(is_wrapped, history_sql).as_deref()).await)
         })
         .await?;
     // The first error is the cause; what follows it failed because of it.
@@ -278,33 +311,56 @@ async fn read(
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
     doing: &str,
-) -> Result<Result<Result<(Told, Vec<Filled>), SourceError>, tokio_postgres::Error>, Failed> {
+) -> Result<Result<Result<(Told, Vec<Filled>), Unfilled>, tokio_postgres::Error>, Failed> {
     match rows::read(stream, plan, keys, doing).await {
         Ok(read) => Ok(Ok(Ok(read))),
         Err(rows::Unread::Broken(error)) => Ok(Err(error)),
-        Err(rows::Unread::Refused(error)) => Ok(Ok(Err(error))),
-        Err(rows::Unread::Abandoned(error)) => Err(Failed::Otherwise(error)),
+        Err(rows::Unread::Refused(error)) => Ok(Ok(Err(error.into()))),
+        Err(rows::Unread::OtherSchema) => Ok(Ok(Err(other_schema(doing)))),
+        Err(rows::Unread::Abandoned(error)) => Err(Failed::Otherwise(error.into())),
     }
 }
 
-/// What goes before the statement: behind a pooler its transaction, on a standby the question how far it is.
-fn before(is_pooled: bool, in_recovery: bool, statement_timeout: Duration) -> Option<String> {
+/// The search path that a fill sets for itself, in a transaction of its own: behind a pooler, where somebody else may have set
+/// one, and where the role's own has the server's names behind others, which a text with all names resolved does not mean.
+fn path_of(held: &Held, plan: &FillPlan) -> Option<String> {
+    let is_set = held.route == Route::Pooler || held.hides_catalog && plan.compiled.resolved.is_some();
+    is_set.then(|| plan.compiled.path_sql())
+}
+
+/// What goes before the statement: its transaction, where it needs one; on a standby the question how far it is.
+fn before(
+    path: Option<&str>,
+    is_pooled: bool,
+    in_recovery: bool,
+    statement_timeout: Duration,
+) -> Option<String> {
     // Each statement has a snapshot of its own, whatever the role's default: what is asked before must not fix it.
     let isolation = "ISOLATION LEVEL READ COMMITTED";
     #[cfg(candor_sabotage)]
     let isolation = if is(Sabotage::PoolersIsolation) { "" } else { isolation };
-    let begin = || format!("BEGIN {isolation} READ ONLY; {}", local_settings(statement_timeout));
-    match (is_pooled, in_recovery) {
-        (false, false) => None,
-        (false, true) => Some(seen::REPLAYED_SQL.into()),
-        (true, false) => Some(begin()),
-        (true, true) => Some(format!("{}; {}", begin(), seen::REPLAYED_SQL)),
+    let mut parts = Vec::new();
+    if let Some(path) = path {
+        parts.push(format!("BEGIN {isolation} READ ONLY"));
+        parts.extend(is_pooled.then(|| local_settings(statement_timeout)));
+        parts.push(set_path(path));
     }
+    parts.extend(in_recovery.then(|| seen::REPLAYED_SQL.to_owned()));
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// What comes after it, in the same session: the history of a standby, the end of a pooler's transaction.
-fn after(is_pooled: bool, history_sql: Option<&str>) -> Option<String> {
-    match (is_pooled, history_sql) {
+/// For the rest of the transaction.
+fn set_path(path: &str) -> String {
+    #[cfg(candor_sabotage)]
+    if is(Sabotage::PoolersPath) {
+        return "SELECT".into();
+    }
+    format!("SET LOCAL search_path = {path}")
+}
+
+/// What comes after it, in the same session: the history of a standby, the end of the transaction.
+fn after(is_wrapped: bool, history_sql: Option<&str>) -> Option<String> {
+    match (is_wrapped, history_sql) {
         (false, None) => None,
         (false, Some(history)) => Some(history.into()),
         (true, None) => Some("COMMIT".into()),
@@ -349,6 +405,19 @@ fn is_forgotten(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
         || (error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
             && error.as_db_error().is_some_and(|db| db.message().contains("cached plan")))
+}
+
+/// Whether the server does not know what a text names, or knows it for something else.
+fn is_of_names(error: &tokio_postgres::Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.code().starts_with("42") && *code != SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
+fn other_schema(doing: &str) -> Unfilled {
+    Unfilled::OtherSchema(SourceError::down(format!(
+        "{doing}: a table that it reads was altered since the view was held against the schema; try again"
+    )))
 }
 
 fn failed(pool: &Pool, doing: &str, error: &tokio_postgres::Error) -> SourceError {

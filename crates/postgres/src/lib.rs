@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Where to look: `postgres` is the handle; `log` and `visibility` are the truth path, `session` and `pgoutput` carry it;
-//! `pool`, `fill` and `standby` are the read path; `derive` and `catalog` say what a view depends on; `setup` and `status` are for
+//! `pool`, `fill` and `standby` are the read path; `derive` and `catalog` say what a view depends on,
+//! `names` what its names mean; `setup` and `status` are for
 //! the people who run it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "real servers are waited for in real time"))]
@@ -28,6 +29,7 @@ mod fill;
 mod identity;
 mod log;
 mod lsn;
+mod names;
 pub mod options;
 mod pgoutput;
 mod pool;

@@ -29,6 +29,7 @@ mod transaction;
 use crate::catalog::coverage::{coverage_sql, doubted_sql, pending_sql};
 use crate::facets::Facets;
 use crate::identity::Identity;
+use crate::names::Names;
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
 use crate::setup::literal;
@@ -97,7 +98,12 @@ pub(crate) struct Log {
 
 impl Log {
     /// Starts the task. Must be called inside a Tokio runtime.
-    pub(crate) fn start(options: &PostgresOptions, facets: Arc<Facets>, views: Arc<Views>) -> Arc<Self> {
+    pub(crate) fn start(
+        options: &PostgresOptions,
+        names: Arc<Names>,
+        facets: Arc<Facets>,
+        views: Arc<Views>,
+    ) -> Arc<Self> {
         let looking = PostgresOptions { connections_max: 3, ..options.clone() };
         let (asks, asked) = mpsc::channel(ASKS);
         let down = SourceError::down("the log is not followed yet");
@@ -110,6 +116,7 @@ impl Log {
             state,
             facets: Arc::clone(&facets),
             views,
+            names,
             visibility: Arc::clone(&visibility),
             followers: Vec::new(),
             ended: Arc::default(),

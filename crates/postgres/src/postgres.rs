@@ -5,14 +5,15 @@
 //! ends with the last handle.
 
 use crate::facets::Facets;
-use crate::fill::{self, Bounds, Reading, Seen};
+use crate::fill::{self, Bounds, FillPlan, Reading, Seen, Unfilled};
 use crate::log::Log as LogTask;
+use crate::names::Names;
 use crate::options::PostgresOptions;
 use crate::pool::{Conn, Pool, PoolFigures};
 use crate::setup::{self, Needs, SetupOptions};
 use crate::standby::{Standby, StandbyFigures};
 use crate::status::{self, SlotFigures, Status};
-use crate::view::Views;
+use crate::view::{View, Views};
 use crate::visibility::UnderWay;
 use candor_core::port::{BoxFuture, Feed, Fence, Fill, Log, Source, SourceError, ViewHandle};
 #[cfg(candor_sabotage)]
@@ -32,6 +33,8 @@ struct Inner {
     standby: Option<Standby>,
     /// For everything rare.
     chores: Pool,
+    /// What names mean to whoever fills.
+    names: Arc<Names>,
     views: Arc<Views>,
     facets: Arc<Facets>,
     log: OnceLock<Arc<LogTask>>,
@@ -61,6 +64,7 @@ impl Postgres {
             pool: Pool::new(options.clone()),
             standby: Standby::of(&options),
             chores: Pool::new(rare),
+            names: Arc::new(Names::of(&options)),
             views: Arc::new(Views::new(bounds)),
             facets: Arc::default(),
             log: OnceLock::new(),
@@ -80,11 +84,12 @@ impl Postgres {
     pub async fn prepare(&self, query: &ViewQuery) -> Result<Derived, SourceError> {
         let inner = &self.inner;
         let mut held = inner.chores.acquire().await?;
+        let path = inner.names.path().await?;
         let handle = inner.views.declare(query);
         let view = inner.views.at(handle)?;
         held.busy();
         let (mut derived, plan) =
-            inner.views.compile(&view, &mut held, &inner.options.publication, &inner.facets).await?;
+            inner.views.compile(&view, &mut held, &path, &inner.options.publication, &inner.facets).await?;
         held.settled();
         derived.handle = plan.is_ok().then_some(handle);
         Ok(derived)
@@ -198,7 +203,7 @@ impl Postgres {
         let inner = &self.inner;
         let under_way = inner.under_way();
         let mut held = inner.pool.acquire().await?;
-        let reading = Reading::begin(&inner.pool, &mut held).await?;
+        let reading = Reading::begin(&inner.pool, &mut held, None).await?;
         let value = work(reading.transaction()).await?;
         let seen = reading.end().await?;
         let is_refused = seen.in_recovery;
@@ -271,11 +276,13 @@ impl Postgres {
         views: &[ViewQuery],
     ) -> Result<(Needs, Vec<(Box<str>, Vec<Finding>)>), SourceError> {
         let mut held = self.inner.chores.acquire().await?;
+        let path = self.inner.names.path().await?;
         held.busy();
         let mut needs = Needs::default();
         let mut refused = Vec::new();
         for view in views {
-            let needed = crate::derive::needs(&held.client, &self.inner.options.publication, view).await?;
+            let publication = &self.inner.options.publication;
+            let needed = crate::derive::needs(&held.client, &path, publication, view).await?;
             match needed {
                 Ok(tables) => needs.merge(tables),
                 Err(derived) => {
@@ -293,19 +300,27 @@ impl Postgres {
 impl Inner {
     fn log(&self) -> &Arc<LogTask> {
         self.log.get_or_init(|| {
-            LogTask::start(&self.options.direct(), Arc::clone(&self.facets), Arc::clone(&self.views))
+            let (names, facets) = (Arc::clone(&self.names), Arc::clone(&self.facets));
+            LogTask::start(&self.options.direct(), names, facets, Arc::clone(&self.views))
         })
     }
 
     async fn fill(&self, view: ViewHandle, keys: Arc<[Box<[KeyValue]>]>) -> Result<Fill, SourceError> {
         let view = self.views.at(view)?;
-        // Before the plan is looked at, so that what is certain later was planned for the same schema.
-        let under_way = self.under_way();
-        let plan = match view.plan() {
-            Some(plan) => plan,
-            None => self.compile(&view).await?,
+        let mut outdated: Option<Arc<FillPlan>> = None;
+        let (under_way, plan, filled) = loop {
+            // Before the plan is looked at, so that what is certain later was planned for the same schema.
+            let under_way = self.under_way();
+            let plan = match view.plan() {
+                Some(plan) if outdated.as_ref().is_none_or(|outdated| !Arc::ptr_eq(outdated, &plan)) => plan,
+                _ => self.compile(&view, outdated.as_ref()).await?,
+            };
+            match fill::fill(&self.pool, &plan, &keys).await {
+                Ok(filled) => break (under_way, plan, filled),
+                Err(Unfilled::OtherSchema(_)) if outdated.is_none() => outdated = Some(plan),
+                Err(unfilled) => return Err(unfilled.into()),
+            }
         };
-        let filled = fill::fill(&self.pool, &plan, &keys).await?;
         let is_refused = filled.seen.in_recovery && plan.compiled.is_logged;
         #[cfg(candor_sabotage)]
         let is_refused = is_refused && !is(Sabotage::StandbyAnswers);
@@ -347,12 +362,24 @@ impl Inner {
         self.log.get().map(|log| log.visibility.begin())
     }
 
-    async fn compile(&self, view: &crate::view::View) -> Result<Arc<fill::FillPlan>, SourceError> {
+    /// Holds a view against the schema, unless somebody else did meanwhile and it has a plan that is not `outdated`.
+    async fn compile(
+        &self,
+        view: &View,
+        outdated: Option<&Arc<FillPlan>>,
+    ) -> Result<Arc<FillPlan>, SourceError> {
         let mut held = self.chores.acquire().await?;
+        if let Some(plan) = view.plan()
+            && outdated.is_none_or(|outdated| !Arc::ptr_eq(outdated, &plan))
+        {
+            return Ok(plan);
+        }
+        let path = self.names.path().await?;
         held.busy();
-        let compiled = self.views.compile(view, &mut held, &self.options.publication, &self.facets).await?;
+        let (_, plan) =
+            self.views.compile(view, &mut held, &path, &self.options.publication, &self.facets).await?;
         held.settled();
-        compiled.1
+        plan
     }
 }
 

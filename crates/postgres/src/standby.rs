@@ -172,7 +172,7 @@ impl Standby {
         #[cfg(candor_sabotage)]
         let fence_at = if is(Sabotage::StandbyBehind) { Lsn(0) } else { fence_at };
         self.wait_for(fence_at).await?;
-        let raw = fill::fill_of_standby(&self.pool, &plan, keys).await?;
+        let raw = fill::fill_of_standby(&self.pool, &plan, keys).await.map_err(SourceError::from)?;
         let certain = raw.seen.certain.filter(|certain| *certain >= fence_at).ok_or_else(behind)?;
         let upper = self.check_history(&raw, &standing)?.max(raw.seen.upper);
         let deadline = Instant::now() + PATIENCE;

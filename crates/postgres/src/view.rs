@@ -1,10 +1,14 @@
 //! A prepared view: what a fill needs to know, and what the log must tell for it.
 
 use crate::derive;
+use crate::derive::resolved::Resolved;
 use crate::facets::Facets;
 use crate::fill::{Bounds, FillPlan};
+use crate::names::SearchPath;
 use crate::pool::Conn;
 use candor_core::port::{SourceError, ViewHandle};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{Derived, Facet, Severity, Tag, ViewQuery};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeSet;
@@ -16,6 +20,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Compiled {
     /// The declaration.
     pub(crate) query: ViewQuery,
+    /// What fills send; `None`: the SQL as it was declared.
+    pub(crate) resolved: Option<Resolved>,
+    /// Where the role that fills looked for what is not qualified.
+    pub(crate) path: SearchPath,
     /// Tags of every entry: of applications, of whole tables, and for every table reached by rows its reset tag
     /// ([`reset_tag`]).
     pub(crate) fixed: Vec<Tag>,
@@ -56,6 +64,29 @@ pub(crate) struct Met {
 /// More met values than this, and the entry depends on the whole table.
 pub(crate) const MET_MAX: usize = 256;
 
+impl Compiled {
+    /// The SQL that fills send.
+    pub(crate) fn sql(&self) -> &str {
+        self.resolved.as_ref().map_or(&self.query.sql, |resolved| &resolved.sql)
+    }
+
+    /// The search path for what fills send.
+    pub(crate) fn path_sql(&self) -> String {
+        match self.resolved {
+            Some(_) => self.path.of_resolved(),
+            None => self.path.as_declared(),
+        }
+    }
+
+    /// Whether entries of the one are entries of the other: the same is read, and the same changes are told of it.
+    fn means_the_same(&self, other: &Self) -> bool {
+        let sql = |compiled: &Self| compiled.resolved.as_ref().map(|resolved| resolved.sql.clone());
+        sql(self) == sql(other)
+            && (&self.fixed, &self.by_key, &self.met) == (&other.fixed, &other.by_key, &other.met)
+            && self.registrations == other.registrations
+    }
+}
+
 impl Registration {
     pub(crate) fn facet(&self) -> Facet {
         match &self.columns {
@@ -89,8 +120,17 @@ pub(crate) struct Views {
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) query: ViewQuery,
-    /// With the turn in which it was made: one that was begun earlier and took longer is of an older schema.
-    plan: Mutex<(u64, Option<Arc<FillPlan>>)>,
+    kept: Mutex<Kept>,
+}
+
+/// What is known of a view by now.
+#[derive(Debug, Default)]
+struct Kept {
+    /// In which the plan was made: one that was begun earlier and took longer is of an older schema.
+    turn: u64,
+    plan: Option<Arc<FillPlan>>,
+    /// By which entries may have been filled, also while there is no plan.
+    last: Option<Arc<FillPlan>>,
 }
 
 impl Views {
@@ -102,7 +142,7 @@ impl Views {
     pub(crate) fn declare(&self, query: &ViewQuery) -> ViewHandle {
         let mut list = self.list.write();
         let place = list.iter().position(|view| view.query == *query).unwrap_or_else(|| {
-            list.push(Arc::new(View { query: query.clone(), plan: Mutex::default() }));
+            list.push(Arc::new(View { query: query.clone(), kept: Mutex::default() }));
             list.len() - 1
         });
         ViewHandle(place as u32)
@@ -124,11 +164,12 @@ impl Views {
     pub(crate) async fn compile_all(
         &self,
         conn: &mut Conn,
+        path: &SearchPath,
         publication: &str,
         facets: &Facets,
     ) -> Result<(), SourceError> {
         for view in self.all() {
-            self.compile(&view, conn, publication, facets).await?.1?;
+            self.compile(&view, conn, path, publication, facets).await?.1?;
         }
         Ok(())
     }
@@ -138,21 +179,22 @@ impl Views {
         &self,
         view: &View,
         conn: &mut Conn,
+        path: &SearchPath,
         publication: &str,
         facets: &Facets,
     ) -> Result<(Derived, Result<Arc<FillPlan>, SourceError>), SourceError> {
         let turn = self.turns.fetch_add(1, Ordering::AcqRel);
-        let compiled = derive::compile(&conn.client, publication, &view.query).await?;
+        let compiled = derive::compile(&conn.client, path, publication, &view.query).await?;
         let derived = compiled.derived.clone();
         if let Some(first) = derived.findings.iter().find(|finding| finding.severity == Severity::Refused) {
-            view.keep(turn, None);
+            view.keep(turn, None, facets);
             let why = format!("view `{}`: {}; {}", view.query.name, first.message, first.mend);
             return Ok((derived, Err(SourceError::contract(why))));
         }
         // Before the plan can be used: no fill is older than the registration of its facets.
         facets.register(&compiled.registrations);
         let plan = Arc::new(FillPlan::new(Arc::new(compiled), self.bounds)?);
-        view.keep(turn, Some(Arc::clone(&plan)));
+        view.keep(turn, Some(Arc::clone(&plan)), facets);
         Ok((derived, Ok(plan)))
     }
 }
@@ -160,13 +202,28 @@ impl Views {
 impl View {
     /// How it is filled, if it was held against the schema.
     pub(crate) fn plan(&self) -> Option<Arc<FillPlan>> {
-        self.plan.lock().1.clone()
+        self.kept.lock().plan.clone()
     }
 
-    fn keep(&self, turn: u64, plan: Option<Arc<FillPlan>>) {
-        let mut kept = self.plan.lock();
-        if turn >= kept.0 {
-            *kept = (turn, plan);
+    /// Takes a plan in. One under which the view means something else than before ends what was told: entries of the former
+    /// are proven by changes of what is not read any more. The next fence finds out, and no fill is kept until the log is
+    /// followed anew.
+    fn keep(&self, turn: u64, plan: Option<Arc<FillPlan>>, facets: &Facets) {
+        let mut kept = self.kept.lock();
+        if turn < kept.turn {
+            return;
         }
+        kept.turn = turn;
+        if let Some(plan) = &plan {
+            let last = kept.last.replace(Arc::clone(plan));
+            let is_another = last.is_some_and(|last| !last.compiled.means_the_same(&plan.compiled));
+            #[cfg(candor_sabotage)]
+            let is_another = is_another && !is(Sabotage::MeaningForgotten);
+            // Before the plan can be used.
+            if is_another {
+                facets.means_otherwise();
+            }
+        }
+        kept.plan = plan;
     }
 }

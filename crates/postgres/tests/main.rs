@@ -9,6 +9,7 @@ mod main {
     mod fences;
     mod instance;
     mod invisible;
+    mod names;
     mod poolers;
     mod publications;
     mod races;

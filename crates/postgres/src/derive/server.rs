@@ -100,9 +100,10 @@ pub(crate) async fn define(client: &Client, query: &ViewQuery, scanned: &Scanned
     client.execute(&format!("CREATE TEMPORARY VIEW {VIEW} AS {sql}"), &[]).await.map(drop)
 }
 
-/// Reads what is known of the temporary view. From here on the search path is `pg_catalog` alone.
+/// Reads what is known of the temporary view. From here on the search path is `pg_catalog` alone; left out, temporary tables
+/// would come before it.
 pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
-    client.batch_execute("SET LOCAL search_path = pg_catalog").await?;
+    client.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp").await?;
     let rows = client
         .query(
             "WITH RECURSIVE reached(oid, sort) AS ( \

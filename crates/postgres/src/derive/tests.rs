@@ -6,8 +6,9 @@ mod pure;
 mod refusals;
 mod shapes;
 
-use super::compile;
+use crate::names::SearchPath;
 use crate::view::Compiled;
+use candor_core::port::SourceError;
 use candor_core::{Dependency, KeyColumn, KeyType, ProofKind, Rows, Severity, TaggedBy, ViewQuery};
 use candor_testbed::Cluster;
 use tokio_postgres::{Client, NoTls};
@@ -56,6 +57,11 @@ impl Bench {
         assert!(refused.is_empty(), "{}: {refused:?}", query.sql);
         ways(&compiled)
     }
+}
+
+/// Under the path that roles have where nobody sets another.
+async fn compile(client: &Client, publication: &str, query: &ViewQuery) -> Result<Compiled, SourceError> {
+    super::compile(client, &SearchPath::of(["public"]), publication, query).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's connection lives as long as the test")]

@@ -1,9 +1,12 @@
 //! The statements of a view's fills, written once when the view is prepared.
 //!
 //! ```text
-//! one key    SELECT 1, <answer>, <met>…, <seen> FROM (… the view's SQL, untouched …)
+//! one key    SELECT 1, <answer>, <met>…, <seen> FROM (… the view's SQL …)
 //! many keys  SELECT ord, <answer>, <met>…, <seen at ord 1> FROM unnest(keys) WITH ORDINALITY, LATERAL (… the view's SQL …)
 //! ```
+//!
+//! The view's SQL is the one with all names resolved ([`crate::derive::resolved`]); of views that are proven by the clock the
+//! one that was declared.
 //!
 //! Both put rows together as JSON inside the server, which counts rows and bytes first: too large an answer is a number on
 //! the wire. The rows stay in the order of the view's own ORDER BY, because nothing joins or sorts between the view and
@@ -13,6 +16,7 @@ use super::params::array_type;
 use super::scan::Pieces;
 use super::seen;
 use crate::canonical::parameter_type;
+use crate::derive::resolved::column_list;
 use crate::view::{Compiled, MET_MAX};
 use candor_core::Rows;
 use candor_core::port::SourceError;
@@ -57,7 +61,7 @@ impl FillPlan {
         let query = &compiled.query;
         let wrong =
             |error: String| SourceError::contract(format!("the SQL of view `{}`: {error}", query.name));
-        let view = Pieces::of(&query.sql).map_err(wrong)?;
+        let view = Pieces::of(compiled.sql()).map_err(wrong)?;
         let met = compiled
             .met
             .iter()
@@ -93,6 +97,7 @@ impl Writing<'_> {
         columns.extend(self.answer_columns());
         columns.extend(self.met_columns(as_written));
         columns.extend(seen::sql());
+        columns.push(self.still().to_owned());
         format!("SELECT {} FROM ({}) AS candor_answer", columns.join(", "), self.answer(as_written))
     }
 
@@ -101,7 +106,7 @@ impl Writing<'_> {
         let mut alias = String::from("candor_key");
         let is_used = |alias: &str| {
             let met = self.compiled.met.iter().map(|met| met.sql.as_str());
-            met.chain([&*self.compiled.query.sql]).any(|sql| sql.contains(alias))
+            met.chain([self.compiled.sql(), self.still()]).any(|sql| sql.contains(alias))
         };
         while is_used(&alias) {
             alias.push('_');
@@ -111,7 +116,8 @@ impl Writing<'_> {
         columns.extend(self.answer_columns());
         columns.extend(self.met_columns(of_key));
         // Once is enough: it is one statement and one snapshot.
-        columns.extend(seen::sql().map(|column| format!("CASE WHEN {alias}.{alias}0 = 1 THEN {column} END")));
+        let once = seen::sql().into_iter().chain([self.still().to_owned()]);
+        columns.extend(once.map(|column| format!("CASE WHEN {alias}.{alias}0 = 1 THEN {column} END")));
         let count = self.compiled.query.key.len();
         let arrays: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
         let mut names: Vec<String> = (1..=count).map(|number| format!("{alias}{number}")).collect();
@@ -134,8 +140,9 @@ impl Writing<'_> {
         // The line break ends a comment that the view's SQL may end with. `(name.*)` is the whole row, whatever its
         // columns are called.
         let rows = format!(
-            "SELECT row_to_json(candor_row.*)::text AS json FROM (\n{}\n) AS candor_row LIMIT {}",
+            "SELECT row_to_json(candor_row.*)::text AS json FROM (\n{}\n) AS candor_row{} LIMIT {}",
             self.view.with(instead),
+            self.names(),
             limit.saturating_add(1)
         );
         let bytes_max = self.bounds.bytes_max;
@@ -152,6 +159,19 @@ impl Writing<'_> {
                  FROM ({rows}) AS candor_rows) AS candor_counted"
             ),
         }
+    }
+
+    /// The names of the columns, where the text would give others.
+    fn names(&self) -> String {
+        match &self.compiled.resolved {
+            Some(_) => format!("({})", column_list(&self.compiled.derived.columns)),
+            None => String::new(),
+        }
+    }
+
+    /// Whether the relations that are named are those that the view was held against.
+    fn still(&self) -> &str {
+        self.compiled.resolved.as_ref().map_or("true", |resolved| &resolved.still)
     }
 
     fn answer_columns(&self) -> [String; 3] {

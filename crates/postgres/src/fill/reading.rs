@@ -4,6 +4,7 @@ use super::seen::{self, Seen, Told};
 use crate::fault;
 use crate::identity::Identity;
 use crate::lsn::Lsn;
+use crate::names::OWN_PATH_SQL;
 use crate::pool::{Held, Pool, Route, local_settings};
 use candor_core::port::SourceError;
 use tokio::time::timeout;
@@ -23,14 +24,19 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Begins, and fixes what is seen.
+    /// Begins, and fixes what is seen. `path`: the search path to read under. Without one it is the role's own, also behind a
+    /// pooler, whatever another user of the session set.
     ///
     /// # Errors
     ///
     /// `Down` and `Slow`, as fills.
-    pub(crate) async fn begin(pool: &Pool, held: &'a mut Held) -> Result<Self, SourceError> {
+    pub(crate) async fn begin(
+        pool: &Pool,
+        held: &'a mut Held,
+        path: Option<&str>,
+    ) -> Result<Self, SourceError> {
         let limit = pool.options().statement_timeout + super::GRACE;
-        let begun = timeout(limit, Self::begin_unlimited(pool, held)).await;
+        let begun = timeout(limit, Self::begin_unlimited(pool, held, path)).await;
         begun.map_err(|_| {
             SourceError::slow(format!(
                 "{DOING}: no answer within {} ms; look at the network",
@@ -39,7 +45,11 @@ impl<'a> Reading<'a> {
         })?
     }
 
-    async fn begin_unlimited(pool: &Pool, held: &'a mut Held) -> Result<Self, SourceError> {
+    async fn begin_unlimited(
+        pool: &Pool,
+        held: &'a mut Held,
+        path: Option<&str>,
+    ) -> Result<Self, SourceError> {
         let failed = |error| fault::of(DOING, &error);
         let odd = |error: String| {
             SourceError::down(format!("{DOING}: the server's answer cannot be read: {error}"))
@@ -56,9 +66,14 @@ impl<'a> Reading<'a> {
         let building =
             client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let transaction = building.start().await.map_err(failed)?;
-        if route == Route::Pooler {
-            let settings = local_settings(pool.options().statement_timeout);
-            transaction.batch_execute(&settings).await.map_err(failed)?;
+        let settings = (route == Route::Pooler).then(|| local_settings(pool.options().statement_timeout));
+        let path = match path {
+            Some(path) => Some(super::set_path(path)),
+            None => settings.is_some().then(|| OWN_PATH_SQL.to_owned()),
+        };
+        let begin: Vec<String> = settings.into_iter().chain(path).collect();
+        if !begin.is_empty() {
+            transaction.batch_execute(&begin.join("; ")).await.map_err(failed)?;
         }
         let sql = format!("SELECT {}", seen::sql().join(", "));
         let row = transaction.query_typed_one(&sql, &[]).await.map_err(failed)?;

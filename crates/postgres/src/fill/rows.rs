@@ -1,10 +1,12 @@
 //! The rows of a fill's statement, read into answers and tags.
 
 use super::plan::{FIRST_MET, FillPlan};
-use super::seen::Told;
+use super::seen::{self, Told};
 use crate::canonical::key_text;
 use crate::view::{Compiled, MET_MAX};
 use candor_core::port::{Filled, SourceError};
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use candor_core::{KeyValue, Rows, Tag};
 use futures_util::TryStreamExt;
 use std::pin::pin;
@@ -12,6 +14,8 @@ use tokio_postgres::{Row, RowStream};
 
 /// Why there are no answers.
 pub(super) enum Unread {
+    /// Everything was read, of relations that are not those that the plan was made for.
+    OtherSchema,
     /// The server refused, or the connection broke.
     Broken(tokio_postgres::Error),
     /// Everything was read, and is not what may be kept.
@@ -30,15 +34,16 @@ pub(super) async fn read(
     let mut stream = pin!(stream);
     let (mut told, mut bytes) = (None, 0);
     let mut answers: Vec<Option<Filled>> = keys.iter().map(|_| None).collect();
-    let mut refused = None;
+    let (mut refused, mut is_of_plan) = (None, true);
     while let Some(row) = stream.try_next().await.map_err(Unread::Broken)? {
         if refused.is_some() {
             continue;
         }
         match one(&row, plan, keys, doing) {
+            Ok((_, _, Some((_, false)))) => is_of_plan = false,
             Ok((place, filled, found)) => {
                 bytes += filled.value.as_ref().map_or(0, |value| value.len());
-                told = told.or(found);
+                told = told.or(found.map(|(told, _)| told));
                 answers[place] = Some(filled);
             }
             // The few small rows that may follow are read, so that the connection can go on.
@@ -47,6 +52,9 @@ pub(super) async fn read(
         if bytes > plan.bounds.bytes_max {
             return Err(Unread::Abandoned(too_many_bytes(plan, doing)));
         }
+    }
+    if !is_of_plan {
+        return Err(Unread::OtherSchema);
     }
     if let Some(error) = refused {
         return Err(Unread::Refused(error));
@@ -61,13 +69,14 @@ pub(super) async fn read(
         .ok_or_else(|| Unread::Refused(SourceError::down(format!("{doing}: the server left out a key"))))
 }
 
-/// The place of a row's key, its answer, and what the statement saw if this row says so.
+/// The place of a row's key, its answer, and, if this row says so, what the statement saw and whether the relations are those of
+/// the plan.
 fn one(
     row: &Row,
     plan: &FillPlan,
     keys: &[Box<[KeyValue]>],
     doing: &str,
-) -> Result<(usize, Filled, Option<Told>), SourceError> {
+) -> Result<(usize, Filled, Option<(Told, bool)>), SourceError> {
     let odd =
         |error: String| SourceError::down(format!("{doing}: the server's answer cannot be read: {error}"));
     let wrong = |error: tokio_postgres::Error| odd(error.to_string());
@@ -89,7 +98,13 @@ fn one(
     tags.sort_unstable();
     tags.dedup();
     let told = match place {
-        0 => Some(Told::of_row(row, FIRST_MET + compiled.met.len()).map_err(odd)?),
+        0 => {
+            let seen = FIRST_MET + compiled.met.len();
+            let is_of_plan: bool = row.try_get(seen + seen::COLUMNS).map_err(wrong)?;
+            #[cfg(candor_sabotage)]
+            let is_of_plan = is_of_plan || is(Sabotage::FillOfAnySchema);
+            Some((Told::of_row(row, seen).map_err(odd)?, is_of_plan))
+        }
         _ => None,
     };
     Ok((place, Filled { value, tags }, told))

@@ -122,8 +122,10 @@ impl Task {
         self.leave_mark(&identity).await;
         // Before the views: what changes after this question shows at the next fence.
         let (coverage, published) = read_coverage(&held, &publication).await?;
-        self.views.compile_all(&mut held, &publication, &self.facets).await?;
-        // What is registered from here on is missing in what this stream tells first.
+        let path = self.names.path_anew().await?;
+        self.views.compile_all(&mut held, &path, &publication, &self.facets).await?;
+        // What is registered from here on is missing in what this stream tells first. A view that means something else than
+        // before counts as well: what was kept of it is another view's.
         let (grown, is_told) = (self.facets.grown(), self.facets.is_told_all());
         let known = self.reached.clone().filter(|known| known.log == identity.log());
         let reached = known.as_ref().map(|known| known.sent);

@@ -8,6 +8,7 @@ use crate::Lsn;
 use crate::derive::COMPILE_TIMEOUT;
 use crate::facets::Facets;
 use crate::fault;
+use crate::names::Names;
 use crate::options::PostgresOptions;
 use crate::pgoutput::Event;
 use crate::pool::Pool;
@@ -60,6 +61,8 @@ pub(super) struct Task {
     pub(super) state: watch::Sender<State>,
     pub(super) facets: Arc<Facets>,
     pub(super) views: Arc<Views>,
+    /// What names mean to whoever fills.
+    pub(super) names: Arc<Names>,
     pub(super) visibility: Arc<Visibility>,
     pub(super) followers: Vec<Mailbox>,
     /// Why the followers' mailboxes were closed.
@@ -120,7 +123,7 @@ impl Task {
     /// and the log never be followed again.
     fn patience(&self) -> Duration {
         let views = u32::try_from(self.views.all().len()).unwrap_or(u32::MAX);
-        let connect = self.options.connect.connect_timeout * 2 + self.options.statement_timeout;
+        let connect = self.options.connect.connect_timeout * 3 + self.options.statement_timeout;
         connect.saturating_add(COMPILE_TIMEOUT.saturating_mul(views))
     }
 

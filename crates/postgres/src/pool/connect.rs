@@ -24,6 +24,8 @@ pub(crate) struct Conn {
     pub(crate) route: Route,
     /// Whether the server was a standby when it was last heard of.
     pub(crate) in_recovery: bool,
+    /// Whether this session, if it is ours, looks for names in other schemas before the server's own.
+    pub(crate) hides_catalog: bool,
     statements: HashMap<Arc<str>, Statement>,
     host: Box<str>,
     port: u16,
@@ -139,16 +141,20 @@ async fn attempt(
     };
     let client = client.map_err(Failure::Refused)?;
     let counted = Counted::new(shared);
+    let mut hides_catalog = false;
     if route == Route::Direct {
         let row = client.query_typed_one(settings::MARK_SQL, &[]).await.map_err(Failure::Refused)?;
         if !row.try_get::<_, bool>(0).map_err(Failure::Refused)? {
             return Ok(None);
         }
+        hides_catalog = row.try_get(1).map_err(Failure::Refused)?;
     }
     let (identity, in_recovery) = identity(&client).await?;
     let statements = HashMap::new();
     let host = host.into();
-    Ok(Some((Conn { client, route, in_recovery, statements, host, port, tls, _counted: counted }, identity)))
+    let conn =
+        Conn { client, route, in_recovery, hides_catalog, statements, host, port, tls, _counted: counted };
+    Ok(Some((conn, identity)))
 }
 
 /// Gives a connection to a task of its own, which ends with it.

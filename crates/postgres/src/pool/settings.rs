@@ -1,12 +1,16 @@
 //! The settings of every statement, and how they reach the server.
+//!
+//! `search_path` is not among them: what names mean is asked of the role that fills, and set by each fill that needs it
+//! ([`crate::names`]).
 
 use crate::options::PostgresOptions;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// Spelling of values in JSON, where the settings of a role, a database or an earlier user of the session could change it.
-/// Two instances must give the same bytes for the same row. `search_path` is left alone: it is the schema's business.
-const SPELLING: [(&str, &str); 8] = [
+/// Spelling of values in JSON, and reading of SQL, where the settings of a role, a database or an earlier user of the session
+/// could change it. Two instances must give the same bytes for the same row, and a text means what it meant when the view was
+/// held against the schema.
+const SPELLING: [(&str, &str); 11] = [
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
     ("TimeZone", "UTC"),
@@ -15,6 +19,9 @@ const SPELLING: [(&str, &str); 8] = [
     ("lc_monetary", "C"),
     ("lc_numeric", "C"),
     ("lc_time", "C"),
+    ("standard_conforming_strings", "on"),
+    ("transform_null_equals", "off"),
+    ("array_nulls", "on"),
 ];
 
 /// A name of ours among the settings. A session that does not know it has lost all others that came with it.
@@ -32,13 +39,16 @@ pub(super) fn startup_options(options: &PostgresOptions) -> String {
     text
 }
 
-/// Asks whether the settings arrived.
+/// Asks whether the settings arrived, and whether the role's path has the server's own schema behind others.
 pub(super) const MARK_SQL: &str = "SELECT coalesce(current_setting('candor.session', true), '') = 'direct' \
-     AND current_setting('default_transaction_read_only') = 'on'";
+     AND current_setting('default_transaction_read_only') = 'on', \
+     coalesce('pg_catalog' = ANY ((pg_catalog.current_schemas(false))[2:]), false)";
 
 /// The settings of one transaction, behind a pooler.
 pub(crate) fn local_settings(statement_timeout: Duration) -> String {
-    let mut text = format!("SET LOCAL statement_timeout={}", milliseconds(statement_timeout));
+    // Whoever used the session before may have taken another role, for which rows and schemas are others.
+    let mut text =
+        format!("SET LOCAL role TO DEFAULT; SET LOCAL statement_timeout={}", milliseconds(statement_timeout));
     for (name, value) in SPELLING {
         text.push_str(&format!("; SET LOCAL {name}='{value}'"));
     }

@@ -1,7 +1,7 @@
 //! Fills through a pooler that hands out sessions by the transaction, and knows no prepared statements.
 
-use super::world::{View, options, texts};
-use crate::fill::{Reading, fill};
+use super::world::{View, fill, options, texts};
+use crate::fill::Reading;
 use crate::pool::{Pool, Route};
 use candor_core::KeyType::Int4;
 use candor_core::port::Fault;
@@ -64,7 +64,7 @@ async fn a_fill_through_a_pooler_fails_and_ends_as_any_other() {
     assert!(tokio::time::timeout(short, fill(&pool, &plan, &keys)).await.is_err());
     fill(&pool, &plan, &sleep.keys(&[&["0"]])).await.unwrap();
     let mut held = pool.acquire().await.unwrap();
-    let reading = Reading::begin(&pool, &mut held).await.unwrap();
+    let reading = Reading::begin(&pool, &mut held, None).await.unwrap();
     let row = reading.transaction().query_typed_one("SELECT 5", &[]).await.unwrap();
     assert_eq!(row.get::<_, i32>(0), 5);
     reading.end().await.unwrap();

@@ -1,7 +1,6 @@
 //! Servers that go away, statements they forget.
 
-use super::world::{View, World, options, texts};
-use crate::fill::fill;
+use super::world::{View, World, fill, options, texts};
 use crate::options::TlsMode;
 use crate::pool::Pool;
 use candor_core::KeyType::Int4;

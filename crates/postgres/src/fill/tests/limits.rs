@@ -1,7 +1,7 @@
 //! What a fill refuses, and whose fault it says that is.
 
-use super::world::{View, World, options};
-use crate::fill::{Bounds, fill};
+use super::world::{View, World, fill, options};
+use crate::fill::Bounds;
 use crate::pool::Pool;
 use candor_core::KeyType::{Int4, Text};
 use std::time::Duration;

@@ -72,7 +72,7 @@ async fn the_queries_of_a_reading_see_one_moment() {
             options.pooler = pooler;
         });
         let mut held = world.pool.acquire().await.unwrap();
-        let reading = Reading::begin(&world.pool, &mut held).await.unwrap();
+        let reading = Reading::begin(&world.pool, &mut held, None).await.unwrap();
         let xid: u64 = world.psql("UPDATE t SET v = 1 RETURNING pg_current_xact_id()").parse().unwrap();
         for _ in 0..2 {
             let row = reading.transaction().query_typed_one("SELECT v FROM t", &[]).await.unwrap();
@@ -87,7 +87,7 @@ async fn the_queries_of_a_reading_see_one_moment() {
         assert_eq!(world.pool.figures().idle, 1);
         // One that is not ended gives up its connection.
         let mut held = world.pool.acquire().await.unwrap();
-        drop(Reading::begin(&world.pool, &mut held).await.unwrap());
+        drop(Reading::begin(&world.pool, &mut held, None).await.unwrap());
         drop(held);
         assert_eq!(world.pool.figures().idle, 0);
     }

@@ -1,7 +1,7 @@
 //! Fills on a standby: its snapshot lists no transaction in progress, so only the replay position proves anything.
 
-use super::world::{View, options, texts};
-use crate::fill::{RawFill, Reading, fill};
+use super::world::{View, fill, options, texts};
+use crate::fill::{RawFill, Reading};
 use crate::lsn::Lsn;
 use crate::pool::Pool;
 use candor_core::KeyType::Int4;
@@ -72,7 +72,7 @@ async fn a_promotion_is_noticed_by_the_next_fill_of_a_connection_that_lives_thro
     let (_, before) = count(&pool).await;
     assert!(before.seen.in_recovery && before.seen.certain.is_some());
     let mut held = pool.acquire().await.unwrap();
-    let reading = Reading::begin(&pool, &mut held).await.unwrap();
+    let reading = Reading::begin(&pool, &mut held, None).await.unwrap();
     assert!(reading.end().await.unwrap().certain.is_some());
     drop(held);
     standby.promote();

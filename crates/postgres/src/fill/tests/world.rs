@@ -1,6 +1,6 @@
 //! One server for all fill tests, a database for each.
 
-use crate::fill::{Bounds, FillPlan, RawFill, fill};
+use crate::fill::{Bounds, FillPlan, RawFill};
 use crate::options::{ConnectOptions, PostgresOptions};
 use crate::pool::Pool;
 use crate::view::{Compiled, Met, Registration};
@@ -56,6 +56,15 @@ impl World {
         let error = self.fill(view, keys).await.map(|fill| texts(&fill)).unwrap_err();
         format!("{:?}: {}", error.fault, error.message)
     }
+}
+
+/// A fill by a plan for which the schema is always the right one.
+pub(crate) async fn fill(
+    pool: &Pool,
+    plan: &FillPlan,
+    keys: &[Box<[KeyValue]>],
+) -> Result<RawFill, SourceError> {
+    Ok(crate::fill::fill(pool, plan, keys).await?)
 }
 
 pub(crate) fn options(
@@ -129,6 +138,8 @@ impl<'a> View<'a> {
         };
         let compiled = Compiled {
             query,
+            resolved: None,
+            path: crate::names::SearchPath::of(["public"]),
             fixed: vec![candor_core::Tag(7)],
             by_key,
             met: self.met.iter().map(met).collect(),

@@ -1,0 +1,128 @@
+//! What names mean: what they mean to the role that fills.
+//!
+//! A view's SQL says `users`, and which table that is depends on the session: on the role's own `search_path`, on the one
+//! that another program left in a session of a pooler, on temporary tables there. Views are held against the schema by one
+//! role and filled by another, in many sessions. So the role that fills is asked for its own path, whatever the session has
+//! now; the view is held against the schema under that path, by whichever role; and fills send the SQL with all names
+//! resolved ([`crate::derive::resolved`]), which means the same under every path that begins with the server's own schema.
+//!
+//! Invariants:
+//! * No path that is written here begins with the schema of temporary tables, which the server looks into first where a path
+//!   does not say otherwise.
+//! * Asking takes none of the connections for fills: a herd of fills delays no beginning of the log.
+
+use crate::fault;
+use crate::options::PostgresOptions;
+use crate::pool::Pool;
+use crate::setup::name;
+use candor_core::port::SourceError;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+const DOING: &str = "asking for the search path of the role that fills";
+
+/// The schemas that a role looks into, as its own settings say: whoever used the session before may have left another path,
+/// or another role. Schemas that are not there, or not for this role, the server leaves out.
+const OWN_SQL: &str = "BEGIN READ ONLY; SET LOCAL role TO DEFAULT; SET LOCAL search_path TO DEFAULT; \
+                       SELECT pg_catalog.unnest(pg_catalog.current_schemas(false)); COMMIT";
+
+/// Sets, for a transaction, the session's path to the role's own, with temporary tables last.
+pub(crate) const OWN_PATH_SQL: &str = "SET LOCAL search_path TO DEFAULT; \
+    SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', \
+      (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(schema), ', ' ORDER BY place) \
+       FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS own(schema, place) \
+       WHERE NOT pg_catalog.starts_with(schema::text, 'pg_temp_')), 'pg_temp'), true)";
+
+/// The schemas that a role looks into for what is not qualified, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SearchPath(Vec<Box<str>>);
+
+impl SearchPath {
+    /// Of these schemas; temporary ones are another session's, or come last in any case.
+    pub(crate) fn of(schemas: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        let schemas = schemas.into_iter().map(Into::into);
+        Self(schemas.filter(|schema: &Box<str>| !schema.starts_with("pg_temp")).collect())
+    }
+
+    /// For a text as it was declared: in the role's own order.
+    pub(crate) fn as_declared(&self) -> String {
+        let schemas: Vec<String> = self.0.iter().map(|schema| name(schema)).collect();
+        [schemas, vec!["pg_temp".into()]].concat().join(", ")
+    }
+
+    /// For a text with all names resolved. What it leaves without a schema is the server's own.
+    pub(crate) fn of_resolved(&self) -> String {
+        let others = self.0.iter().filter(|schema| ***schema != *"pg_catalog").map(|schema| name(schema));
+        let first = ["pg_catalog".to_owned()].into_iter();
+        first.chain(others).chain(["pg_temp".to_owned()]).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The schemas that this session, whose path was set to this one, does not look into.
+    pub(crate) async fn missing(&self, client: &Client) -> Result<Vec<Box<str>>, tokio_postgres::Error> {
+        let sql = "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]";
+        let row = client.query_typed_one(sql, &[]).await?;
+        let used: Vec<&str> = row.try_get(0)?;
+        Ok(self.0.iter().filter(|schema| !used.contains(&&***schema)).cloned().collect())
+    }
+}
+
+/// Asks the role that fills for its path.
+pub(crate) struct Names {
+    pool: Pool,
+}
+
+impl Names {
+    /// By connections of its own, made as those for fills are. Connects to nothing yet.
+    pub(crate) fn of(options: &PostgresOptions) -> Self {
+        let acquire_timeout = options.connect.connect_timeout;
+        Self { pool: Pool::new(PostgresOptions { connections_max: 2, acquire_timeout, ..options.clone() }) }
+    }
+
+    /// The path now.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub(crate) async fn path(&self) -> Result<SearchPath, SourceError> {
+        let mut held = self.pool.acquire().await?;
+        held.busy();
+        let sql = OWN_SQL;
+        #[cfg(candor_sabotage)]
+        let sql = if is(Sabotage::PathOfSession) { "SELECT unnest(current_schemas(false))" } else { sql };
+        let limit = self.pool.options().statement_timeout;
+        let asked = tokio::time::timeout(limit, held.client.simple_query(sql)).await;
+        let late = |_| SourceError::slow(format!("{DOING}: no answer within {} ms", limit.as_millis()));
+        let answers = asked.map_err(late)?.map_err(|error| fault::of(DOING, &error))?;
+        held.settled();
+        let schema = |answer: SimpleQueryMessage| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        };
+        Ok(SearchPath::of(answers.into_iter().filter_map(schema)))
+    }
+
+    /// The path of a session that begins now: what was set for the role since.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked.
+    pub(crate) async fn path_anew(&self) -> Result<SearchPath, SourceError> {
+        self.pool.forget_idle();
+        self.path().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_tables_come_last_and_the_servers_own_names_first_where_all_else_is_qualified() {
+        let path = SearchPath::of(["pg_temp_3", "Tenant \"1\"", "public", "pg_catalog"]);
+        assert_eq!(path.as_declared(), r#""Tenant ""1""", "public", "pg_catalog", pg_temp"#);
+        assert_eq!(path.of_resolved(), r#"pg_catalog, "Tenant ""1""", "public", pg_temp"#);
+        assert_eq!(SearchPath::default().as_declared(), "pg_temp");
+        assert_eq!(SearchPath::default().of_resolved(), "pg_catalog, pg_temp");
+    }
+}
