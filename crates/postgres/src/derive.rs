@@ -60,7 +60,8 @@ pub(crate) const COMPILE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The temporary view needs a transaction that may write, even if the role's are read-only. It waits for no lock longer
 /// than a moment: an ALTER TABLE in progress must not queue readers behind us.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL lock_timeout = '2s'; \
-                     SET LOCAL statement_timeout = '10s'; SET LOCAL standard_conforming_strings = on";
+                     SET LOCAL statement_timeout = '10s'; SET LOCAL standard_conforming_strings = on; \
+                     SET LOCAL quote_all_identifiers = off";
 
 /// Holds a view against the server. `path`: where the role that fills looks for what is not qualified.
 ///
@@ -183,7 +184,8 @@ impl Compiler<'_> {
         if self.is_refused() {
             return Ok(compiled);
         }
-        if let Err(error) = define(self.client, self.query, &scanned).await {
+        let columns = resolved::column_list(&compiled.derived.columns);
+        if let Err(error) = define(self.client, self.query, &scanned, &columns).await {
             let is_denied = error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE);
             if !is_denied {
                 let finding = self.opinion(doing, error).await?;

@@ -15,6 +15,7 @@
 //!   relations that were altered since are noticed ([`Unfilled::OtherSchema`]).
 //! * Nobody waits longer than the statement's time limit at the server, and a little for the network.
 
+mod around;
 mod params;
 mod plan;
 mod reading;
@@ -27,11 +28,10 @@ mod visible;
 
 use crate::fault;
 use crate::lsn::Lsn;
-use crate::pool::{Held, Pool, Route, local_settings};
+use crate::pool::{Held, Pool, Route};
+use around::{after, before, path_of};
 use candor_core::KeyValue;
 use candor_core::port::{Filled, SourceError};
-#[cfg(candor_sabotage)]
-use candor_core::sabotage::{Sabotage, is};
 use futures_util::future::try_join3;
 use params::Text;
 use seen::Told;
@@ -318,53 +318,6 @@ async fn read(
         Err(rows::Unread::Refused(error)) => Ok(Ok(Err(error.into()))),
         Err(rows::Unread::OtherSchema) => Ok(Ok(Err(other_schema(doing)))),
         Err(rows::Unread::Abandoned(error)) => Err(Failed::Otherwise(error.into())),
-    }
-}
-
-/// The search path that a fill sets for itself, in a transaction of its own: behind a pooler, where somebody else may have set
-/// one, and where the role's own has the server's names behind others, which a text with all names resolved does not mean.
-fn path_of(held: &Held, plan: &FillPlan) -> Option<String> {
-    let is_set = held.route == Route::Pooler || held.hides_catalog && plan.compiled.resolved.is_some();
-    is_set.then(|| plan.compiled.path_sql())
-}
-
-/// What goes before the statement: its transaction, where it needs one; on a standby the question how far it is.
-fn before(
-    path: Option<&str>,
-    is_pooled: bool,
-    in_recovery: bool,
-    statement_timeout: Duration,
-) -> Option<String> {
-    // Each statement has a snapshot of its own, whatever the role's default: what is asked before must not fix it.
-    let isolation = "ISOLATION LEVEL READ COMMITTED";
-    #[cfg(candor_sabotage)]
-    let isolation = if is(Sabotage::PoolersIsolation) { "" } else { isolation };
-    let mut parts = Vec::new();
-    if let Some(path) = path {
-        parts.push(format!("BEGIN {isolation} READ ONLY"));
-        parts.extend(is_pooled.then(|| local_settings(statement_timeout)));
-        parts.push(set_path(path));
-    }
-    parts.extend(in_recovery.then(|| seen::REPLAYED_SQL.to_owned()));
-    (!parts.is_empty()).then(|| parts.join("; "))
-}
-
-/// For the rest of the transaction.
-fn set_path(path: &str) -> String {
-    #[cfg(candor_sabotage)]
-    if is(Sabotage::PoolersPath) {
-        return "SELECT".into();
-    }
-    format!("SET LOCAL search_path = {path}")
-}
-
-/// What comes after it, in the same session: the history of a standby, the end of the transaction.
-fn after(is_wrapped: bool, history_sql: Option<&str>) -> Option<String> {
-    match (is_wrapped, history_sql) {
-        (false, None) => None,
-        (false, Some(history)) => Some(history.into()),
-        (true, None) => Some("COMMIT".into()),
-        (true, Some(history)) => Some(format!("{history}; COMMIT")),
     }
 }
 

@@ -14,7 +14,7 @@
 
 use crate::derive::Compiler;
 use crate::derive::placeholders::{replaced, scan};
-use crate::derive::server::Told;
+use crate::derive::server::{Told, undefine};
 use crate::refuse;
 use crate::setup::{literal, name};
 use candor_core::ViewQuery;
@@ -47,7 +47,10 @@ impl Compiler<'_> {
         types: &[Type],
     ) -> Result<Option<Resolved>, Error> {
         let sql = restored(&told.sql);
-        self.client.batch_execute(&format!("SET LOCAL search_path = {}", self.path.of_resolved())).await?;
+        // What is left of the functions for placeholders must not be understood: they answer NULL.
+        undefine(self.client, types.len()).await?;
+        let path = self.path.of_resolved();
+        self.client.batch_execute(&format!("SET LOCAL search_path = {path}")).await?;
         let read = match self.client.prepare_typed(&sql, types).await {
             Ok(read) => read,
             Err(error) if error.as_db_error().is_some() => {

@@ -82,8 +82,13 @@ pub(crate) enum Oddity {
     NameFromNumber,
 }
 
-/// Makes the temporary view. An error is the server's opinion of the query.
-pub(crate) async fn define(client: &Client, query: &ViewQuery, scanned: &Scanned) -> Result<(), Error> {
+/// Makes the temporary view, with these names for its columns. An error is the server's opinion of the query.
+pub(crate) async fn define(
+    client: &Client,
+    query: &ViewQuery,
+    scanned: &Scanned,
+    columns: &str,
+) -> Result<(), Error> {
     for (place, column) in query.key.iter().enumerate() {
         let of_type = parameter_type(column.kind);
         let number = place + 1;
@@ -97,7 +102,16 @@ pub(crate) async fn define(client: &Client, query: &ViewQuery, scanned: &Scanned
     let sql =
         replaced(&query.sql, &scanned.placeholders, |number| format!("pg_temp.{KEY_FUNCTION}{number}()"));
     // As a prepared statement, so that it is one statement.
-    client.execute(&format!("CREATE TEMPORARY VIEW {VIEW} AS {sql}"), &[]).await.map(drop)
+    client.execute(&format!("CREATE TEMPORARY VIEW {VIEW}({columns}) AS {sql}"), &[]).await.map(drop)
+}
+
+/// Takes the temporary view and its functions away again.
+pub(crate) async fn undefine(client: &Client, keys: usize) -> Result<(), Error> {
+    let mut sql = format!("DROP VIEW pg_temp.{VIEW}");
+    for number in 1..=keys {
+        sql.push_str(&format!("; DROP FUNCTION pg_temp.{KEY_FUNCTION}{number}()"));
+    }
+    client.batch_execute(&sql).await
 }
 
 /// Reads what is known of the temporary view. From here on the search path is `pg_catalog` alone; left out, temporary tables

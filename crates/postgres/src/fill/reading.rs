@@ -1,5 +1,6 @@
 //! Several queries at one moment: a repeatable-read transaction that knows what it sees.
 
+use super::around::set_path;
 use super::seen::{self, Seen, Told};
 use crate::fault;
 use crate::identity::Identity;
@@ -68,7 +69,7 @@ impl<'a> Reading<'a> {
         let transaction = building.start().await.map_err(failed)?;
         let settings = (route == Route::Pooler).then(|| local_settings(pool.options().statement_timeout));
         let path = match path {
-            Some(path) => Some(super::set_path(path)),
+            Some(path) => Some(set_path(path)),
             None => settings.is_some().then(|| OWN_PATH_SQL.to_owned()),
         };
         let begin: Vec<String> = settings.into_iter().chain(path).collect();

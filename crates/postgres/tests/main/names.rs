@@ -165,7 +165,8 @@ fn behind(cluster: &Cluster, bouncer: &Bouncer) -> Postgres {
 }
 
 /// What another program may leave in a session, each of which makes `users` another table there.
-const LEFT: [&str; 3] = [
+const LEFT: [&str; 4] = [
+    "SET ROLE tenant",
     "SET search_path = blue, public",
     "CREATE TEMP TABLE users AS SELECT i::int8 AS id, 300 AS price FROM generate_series(1, 100) AS i",
     "SET search_path = pg_temp, blue",
@@ -175,7 +176,10 @@ const LEFT: [&str; 3] = [
 async fn what_another_program_leaves_in_a_session_of_the_pooler_changes_no_name() {
     let cluster = Arc::new(Cluster::start());
     cluster.psql(SCHEMA);
-    cluster.psql("ALTER DATABASE postgres SET search_path = green, public");
+    cluster.psql(
+        "ALTER DATABASE postgres SET search_path = green, public;
+         CREATE ROLE tenant; GRANT SELECT ON public.users TO tenant",
+    );
     let bouncer = Bouncer::before(&cluster, 1);
     let mut by_clock = users();
     by_clock.proof = ProofKind::Clock;
@@ -207,7 +211,7 @@ async fn what_another_program_leaves_in_a_session_of_the_pooler_changes_no_name(
         assert_eq!(i64::from(own), truth, "{left}");
         // And nothing of it stays with the session.
         let path: String = client.query_typed_one("SHOW search_path", &[]).await.expect("a path").get(0);
-        let wanted = left.split(" = ").nth(1).filter(|_| left.starts_with("SET"));
+        let wanted = left.split(" = ").nth(1).filter(|_| left.starts_with("SET search"));
         assert_eq!(path, wanted.unwrap_or("green, public"), "{left}");
         client.batch_execute("DISCARD ALL").await.expect("tidied up");
         drop(world);
@@ -234,4 +238,49 @@ async fn a_column_that_is_added_shows_at_once_where_all_columns_are_asked_for() 
         let told = world.strong_again(0, key).await.expect("a row");
         assert!(told.contains("\"most\":7"), "{told}");
     }
+}
+
+/// As an extension asks for that brings functions of its own in the place of the server's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_that_stand_before_the_servers_own_are_called_where_they_were_meant_and_nowhere_else() {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    cluster.psql(
+        "CREATE FUNCTION green.abs(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1000 + $1';
+         ALTER DATABASE postgres SET search_path = green, public, pg_catalog",
+    );
+    let theirs = view("theirs", "SELECT id, abs(price) AS price FROM users WHERE id = $1", Rows::One);
+    let sql = "SELECT id, pg_catalog.abs(price) AS price FROM users WHERE id = $1";
+    let servers = view("servers", sql, Rows::One);
+    let world = World::new(cluster, "", &[theirs, servers]).await;
+    for _ in 0..2 {
+        assert_eq!((world.price(0, 1).await, world.price(1, 1).await), (1001, 1));
+        let many = world.snapshot(&[(1, 2), (1, 3), (1, 4)]).await;
+        assert!(many.iter().flatten().all(|row| price(row) == 1), "{many:?}");
+        end_fills(&world, "postgres");
+    }
+    world.warm(1, 1).await;
+    world.cluster.psql("UPDATE green.users SET price = 2");
+    world.only_tells(1002, 0, 1).await;
+    world.only_tells(2, 1, 1).await;
+}
+
+/// The server prints names and strings as these say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_change_how_sql_is_written_or_read_change_no_answer() {
+    let cluster = Cluster::start();
+    cluster.psql(SCHEMA);
+    cluster.psql(
+        "ALTER DATABASE postgres SET standard_conforming_strings = off;
+         ALTER DATABASE postgres SET quote_all_identifiers = on;
+         ALTER DATABASE postgres SET transform_null_equals = on",
+    );
+    let sql = r#"SELECT $1, $1::text, id, price AS "Price ""1""", 'a\b''pg_temp.candor_key_1()' AS said, price = NULL AS "null"
+                 FROM public.users WHERE id = $1 -- pg_temp.candor_key_1()"#;
+    let world = World::new(cluster, "", &[view("odd", sql, Rows::One)]).await;
+    let told = world.strong(0, 1).await.expect("a row");
+    let wanted = r#"{"?column?":1,"text":"1","#;
+    assert!(told.starts_with(wanted), "{told}");
+    let wanted = r#""id":1,"Price \"1\"":100,"said":"a\\b'pg_temp.candor_key_1()","null":null}"#;
+    assert!(told.ends_with(wanted), "{told}");
 }

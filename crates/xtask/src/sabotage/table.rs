@@ -63,6 +63,46 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
         PoolersIsolation,
         &[unit("fill::tests::bounced::a_pooler_is_found_out_and_fills_bring_their_settings_along")],
     ),
+    // What names mean, and to whom.
+    (
+        PathOfSession,
+        &[cache("main::names::what_another_program_leaves_in_a_session_of_the_pooler_changes_no_name")],
+    ),
+    (
+        PoolersPath,
+        &[
+            cache("main::names::what_another_program_leaves_in_a_session_of_the_pooler_changes_no_name"),
+            cache(
+                "main::names::functions_that_stand_before_the_servers_own_are_called_where_they_were_meant_and_nowhere_else",
+            ),
+        ],
+    ),
+    (
+        NamesOfCompiler,
+        &[
+            cache("main::names::names_mean_what_they_mean_to_the_role_that_fills"),
+            cache("main::names::a_schema_that_only_the_role_that_fills_may_use_is_refused_with_the_mend"),
+        ],
+    ),
+    (
+        TextAsDeclared,
+        &[
+            cache(
+                "main::names::a_role_whose_path_changes_reads_what_the_view_was_made_for_until_that_is_made_anew",
+            ),
+            cache("main::names::a_table_that_comes_to_stand_before_another_is_read_by_all_or_by_nobody"),
+        ],
+    ),
+    (
+        MeaningForgotten,
+        &[cache(
+            "main::names::a_role_whose_path_changes_reads_what_the_view_was_made_for_until_that_is_made_anew",
+        )],
+    ),
+    (
+        FillOfAnySchema,
+        &[cache("main::names::a_column_that_is_added_shows_at_once_where_all_columns_are_asked_for")],
+    ),
     (
         UnevenBelieved,
         &[cache(
