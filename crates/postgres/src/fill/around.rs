@@ -40,7 +40,7 @@ pub(super) fn before(
 pub(super) fn set_path(path: &str) -> String {
     #[cfg(candor_sabotage)]
     if is(Sabotage::PoolersPath) {
-        return "SELECT".into();
+        return "SET LOCAL candor.search_path = 'left as it is'".into();
     }
     format!("SET LOCAL search_path = {path}")
 }

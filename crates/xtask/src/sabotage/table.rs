@@ -96,7 +96,7 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
     (
         MeaningForgotten,
         &[cache(
-            "main::names::a_role_whose_path_changes_reads_what_the_view_was_made_for_until_that_is_made_anew",
+            "main::names::a_view_that_comes_to_mean_another_table_while_the_log_is_followed_takes_nothing_along",
         )],
     ),
     (
