@@ -41,8 +41,9 @@ pub(crate) struct SearchPath(Vec<Box<str>>);
 impl SearchPath {
     /// Of these schemas; temporary ones are another session's, or come last in any case.
     pub(crate) fn of(schemas: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
-        let schemas = schemas.into_iter().map(Into::into);
-        Self(schemas.filter(|schema: &Box<str>| !schema.starts_with("pg_temp")).collect())
+        let mut schemas: Vec<Box<str>> = schemas.into_iter().map(Into::into).collect();
+        schemas.retain(|schema| !schema.starts_with("pg_temp"));
+        Self(schemas)
     }
 
     /// For a text as it was declared: in the role's own order.

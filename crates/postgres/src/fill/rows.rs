@@ -40,10 +40,10 @@ pub(super) async fn read(
             continue;
         }
         match one(&row, plan, keys, doing) {
-            Ok((_, _, Some((_, false)))) => is_of_plan = false,
-            Ok((place, filled, found)) => {
+            Ok(One { is_of_plan: false, .. }) => is_of_plan = false,
+            Ok(One { place, filled, told: found, .. }) => {
                 bytes += filled.value.as_ref().map_or(0, |value| value.len());
-                told = told.or(found.map(|(told, _)| told));
+                told = told.or(found);
                 answers[place] = Some(filled);
             }
             // The few small rows that may follow are read, so that the connection can go on.
@@ -69,14 +69,18 @@ pub(super) async fn read(
         .ok_or_else(|| Unread::Refused(SourceError::down(format!("{doing}: the server left out a key"))))
 }
 
-/// The place of a row's key, its answer, and, if this row says so, what the statement saw and whether the relations are those of
-/// the plan.
-fn one(
-    row: &Row,
-    plan: &FillPlan,
-    keys: &[Box<[KeyValue]>],
-    doing: &str,
-) -> Result<(usize, Filled, Option<(Told, bool)>), SourceError> {
+/// What one row says.
+struct One {
+    /// The place of its key.
+    place: usize,
+    filled: Filled,
+    /// What the statement saw, if this row says so.
+    told: Option<Told>,
+    /// False if this row says that the relations are not those of the plan.
+    is_of_plan: bool,
+}
+
+fn one(row: &Row, plan: &FillPlan, keys: &[Box<[KeyValue]>], doing: &str) -> Result<One, SourceError> {
     let odd =
         |error: String| SourceError::down(format!("{doing}: the server's answer cannot be read: {error}"));
     let wrong = |error: tokio_postgres::Error| odd(error.to_string());
@@ -97,17 +101,17 @@ fn one(
     }
     tags.sort_unstable();
     tags.dedup();
-    let told = match place {
-        0 => {
-            let seen = FIRST_MET + compiled.met.len();
-            let is_of_plan: bool = row.try_get(seen + seen::COLUMNS).map_err(wrong)?;
-            #[cfg(candor_sabotage)]
-            let is_of_plan = is_of_plan || is(Sabotage::FillOfAnySchema);
-            Some((Told::of_row(row, seen).map_err(odd)?, is_of_plan))
+    let (mut told, mut is_of_plan) = (None, true);
+    if place == 0 {
+        let seen = FIRST_MET + compiled.met.len();
+        told = Some(Told::of_row(row, seen).map_err(odd)?);
+        is_of_plan = row.try_get(seen + seen::COLUMNS).map_err(wrong)?;
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::FillOfAnySchema) {
+            is_of_plan = true;
         }
-        _ => None,
-    };
-    Ok((place, Filled { value, tags }, told))
+    }
+    Ok(One { place, filled: Filled { value, tags }, told, is_of_plan })
 }
 
 fn value(
