@@ -18,6 +18,7 @@ use crate::setup::name;
 use candor_core::port::SourceError;
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
+use parking_lot::Mutex;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 const DOING: &str = "asking for the search path of the role that fills";
@@ -71,13 +72,16 @@ impl SearchPath {
 /// Asks the role that fills for its path.
 pub(crate) struct Names {
     pool: Pool,
+    /// What was answered last.
+    last: Mutex<Option<SearchPath>>,
 }
 
 impl Names {
     /// By connections of its own, made as those for fills are. Connects to nothing yet.
     pub(crate) fn of(options: &PostgresOptions) -> Self {
         let acquire_timeout = options.connect.connect_timeout;
-        Self { pool: Pool::new(PostgresOptions { connections_max: 2, acquire_timeout, ..options.clone() }) }
+        let options = PostgresOptions { connections_max: 2, acquire_timeout, ..options.clone() };
+        Self { pool: Pool::new(options), last: Mutex::default() }
     }
 
     /// The path now.
@@ -100,17 +104,24 @@ impl Names {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
         };
-        Ok(SearchPath::of(answers.into_iter().filter_map(schema)))
+        let path = SearchPath::of(answers.into_iter().filter_map(schema));
+        *self.last.lock() = Some(path.clone());
+        Ok(path)
     }
 
-    /// The path of a session that begins now: what was set for the role since.
+    /// The path of a session that begins now: what was set for the role since. While nobody can be asked, as where a pooler
+    /// before the fills is away, it is the last one known: fills then fail by themselves, and what is kept was filled by texts
+    /// whose names are resolved.
     ///
     /// # Errors
     ///
-    /// The server cannot be asked.
+    /// The server cannot be asked, and never was.
     pub(crate) async fn path_anew(&self) -> Result<SearchPath, SourceError> {
         self.pool.forget_idle();
-        self.path().await
+        match self.path().await {
+            Err(error) => self.last.lock().clone().ok_or(error),
+            known => known,
+        }
     }
 }
 
