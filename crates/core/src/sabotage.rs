@@ -149,14 +149,12 @@ pub enum Sabotage {
     PathOfSession,
     /// Names mean what they mean to the role that reads the log.
     NamesOfCompiler,
-    /// Behind a pooler fills read under the search path that is there.
-    PoolersPath,
-    /// Fills send the SQL as it was declared.
-    TextAsDeclared,
+    /// Fills read under the search path that is there.
+    PathLeft,
     /// A view that comes to mean something else goes on with what is kept.
     MeaningForgotten,
-    /// A fill is taken for one of the schema that its view was held against.
-    FillOfAnySchema,
+    /// Whatever names mean when a view is filled, it is what they meant.
+    NamesBelieved,
     /// Questions are asked by name, also behind a pooler.
     NamesBehindPooler,
     /// Transaction ids are compared as they are.
@@ -217,7 +215,7 @@ impl Sabotage {
     ];
 
     /// Those that no model contains, because they stand in code that talks to servers. Tests against real ones miss them.
-    pub const AT_SERVERS: [(&'static str, Self); 57] = [
+    pub const AT_SERVERS: [(&'static str, Self); 56] = [
         ("slot acknowledged too early", Self::SlotTooEarly),
         ("key change old value", Self::KeyChangeNewOnly),
         ("subject in key", Self::SubjectFromRequest),
@@ -258,10 +256,9 @@ impl Sabotage {
         ("isolation behind a pooler", Self::PoolersIsolation),
         ("search path of who fills", Self::PathOfSession),
         ("names of who fills", Self::NamesOfCompiler),
-        ("search path behind a pooler", Self::PoolersPath),
-        ("names resolved", Self::TextAsDeclared),
+        ("search path of fills", Self::PathLeft),
         ("views that mean something else", Self::MeaningForgotten),
-        ("schema of a fill", Self::FillOfAnySchema),
+        ("names that still mean the same", Self::NamesBelieved),
         ("no names behind a pooler", Self::NamesBehindPooler),
         ("ids on the ring", Self::NoWrap),
         ("unlogged tables", Self::UnloggedAllowed),

@@ -9,8 +9,8 @@
 //! The server says what is read; the text only ever makes that narrower. Where it cannot be understood, every row of a
 //! table matters: *less narrow, never less sound*.
 //!
-//! Names are resolved as the role that fills resolves them ([`crate::names`]), and the SQL with all names resolved is what
-//! fills send ([`resolved`]).
+//! Names are resolved as the role that fills resolves them ([`crate::names`]), and each fill asks whether they still are
+//! ([`still`]).
 //!
 //! Everything is asked in one transaction that is rolled back. If the future is dropped before it is done, the connection
 //! is left inside that transaction and must not be used for anything else.
@@ -23,8 +23,8 @@ mod from;
 pub(crate) mod placeholders;
 pub(crate) mod reach;
 mod regions;
-pub(crate) mod resolved;
 pub(crate) mod server;
+mod still;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -153,7 +153,7 @@ struct Seen {
 impl Compiler<'_> {
     /// Begins the transaction, under the search path of the role that fills.
     async fn begin(&self) -> Result<(), tokio_postgres::Error> {
-        let path = format!("; SET LOCAL search_path = {}", self.path.as_declared());
+        let path = format!("; SET LOCAL search_path = {}", self.path.as_sql());
         #[cfg(candor_sabotage)]
         let path = if is(Sabotage::NamesOfCompiler) { String::new() } else { path };
         self.client.batch_execute(&format!("{BEGIN}{path}")).await
@@ -184,8 +184,8 @@ impl Compiler<'_> {
         if self.is_refused() {
             return Ok(compiled);
         }
-        let columns = resolved::column_list(&compiled.derived.columns);
-        if let Err(error) = define(self.client, self.query, &scanned, &columns).await {
+        let defined = define(self.client, self.query, &scanned, &compiled.derived.columns).await;
+        if let Err(error) = defined {
             let is_denied = error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE);
             if !is_denied {
                 let finding = self.opinion(doing, error).await?;
@@ -208,12 +208,8 @@ impl Compiler<'_> {
         if !self.is_refused() {
             self.depend(&mut compiled, &seen).await.map_err(|error| fault::of(doing, &error))?;
         }
-        let is_resolved = compiled.is_logged && !self.is_refused();
-        #[cfg(candor_sabotage)]
-        let is_resolved = is_resolved && !is(Sabotage::TextAsDeclared);
-        if is_resolved {
-            let resolved = self.resolve(&seen.told, &statement, &types).await;
-            compiled.resolved = resolved.map_err(|error| fault::of(doing, &error))?;
+        if compiled.is_logged && !self.is_refused() {
+            compiled.still = self.still(&seen.told).await.map_err(|error| fault::of(doing, &error))?;
         }
         Ok(compiled)
     }
@@ -286,7 +282,7 @@ fn hidden(schema: &str) -> Finding {
 fn blank(query: &ViewQuery, path: &SearchPath) -> Compiled {
     Compiled {
         query: query.clone(),
-        resolved: None,
+        still: "true".into(),
         path: path.clone(),
         fixed: Vec::new(),
         by_key: Vec::new(),

@@ -3,7 +3,6 @@
 //! ```text
 //! direct    [replay position, on a standby]                      prepared statement   [history]
 //! pooler    BEGIN READ ONLY; SET LOCAL …; [replay position]      unnamed statement    [history]; COMMIT
-//!           (also direct, where the role's path has the server's own names behind others)
 //!           └────────────────────────────── sent together, answered together ───────────────────┘
 //! ```
 //!
@@ -11,8 +10,8 @@
 //! * What is seen belongs to the statement that read the values: the snapshot is that statement's own, the upper position
 //!   is read while it runs, and the replay position of a standby before its snapshot is taken.
 //! * The transaction has no id and cannot write.
-//! * What is read is what the view was held against: names are resolved already, behind a pooler the search path is set, and
-//!   relations that were altered since are noticed ([`Unfilled::OtherSchema`]).
+//! * What is read is what the view was held against: the search path is the one of then, and a name that means another
+//!   relation by now is noticed ([`Unfilled::OtherSchema`]).
 //! * Nobody waits longer than the statement's time limit at the server, and a little for the network.
 
 mod around;
@@ -29,7 +28,7 @@ mod visible;
 use crate::fault;
 use crate::lsn::Lsn;
 use crate::pool::{Held, Pool, Route};
-use around::{after, before, path_of};
+use around::{after, before};
 use candor_core::KeyValue;
 use candor_core::port::{Filled, SourceError};
 use futures_util::future::try_join3;
@@ -164,8 +163,6 @@ async fn fill_with(
         if may_prepare && held.route == Route::Direct && is_forgotten(&error) {
             may_prepare = false;
             held.unprepare(&plan.statement(keys).sql);
-        } else if plan.compiled.resolved.is_some() && is_of_names(&error) {
-            return Err(Unfilled::OtherSchema(failed(pool, &doing, &error)));
         } else {
             return Err(failed(pool, &doing, &error).into());
         }
@@ -182,7 +179,7 @@ async fn one_by_one(
     doing: &str,
 ) -> Result<RawFill, Unfilled> {
     let limit = pool.options().statement_timeout + GRACE;
-    let reading = Reading::begin(pool, held, path_of(held, plan).as_deref()).await?;
+    let reading = Reading::begin(pool, held, Some(&plan.compiled.path.as_sql())).await?;
     let mut answers = Vec::with_capacity(keys.len());
     let mut bytes_left = plan.bounds.bytes_max;
     for key in keys {
@@ -267,18 +264,19 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
     let statement = plan.statement(keys);
     let values = plan.values(keys);
     let is_pooled = held.route == Route::Pooler;
-    let path = path_of(held, plan);
-    // A statement that is kept would be read under another path each time.
-    let prepared = if path.is_some() {
+    let path = plan.compiled.path.as_sql();
+    let prepared = if is_pooled {
         None
     } else {
+        if let Err(error) = held.look_into(&path).await {
+            return Ok(Err(error));
+        }
         match held.prepared(&statement.sql, &statement.types).await {
             Ok(prepared) => Some(prepared),
             Err(error) => return Ok(Err(error)),
         }
     };
-    let is_wrapped = path.is_some();
-    let before = before(path.as_deref(), is_pooled, held.in_recovery, statement_timeout);
+    let before = before(is_pooled.then_some(&path), held.in_recovery, statement_timeout);
     let client = &held.client;
     let asked = async {
         let stream = match &prepared {
@@ -296,7 +294,7 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
     // The three are polled, and so sent, in this order.
     let (before, asked, after) =
         try_join3(async { Ok(simple(client, before.as_deref()).await) }, asked, async {
-            Ok(simple(client, after(is_wrapped, history_sql).as_deref()).await)
+            Ok(simple(client, after(is_pooled, history_sql).as_deref()).await)
         })
         .await?;
     // The first error is the cause; what follows it failed because of it.
@@ -360,16 +358,9 @@ fn is_forgotten(error: &tokio_postgres::Error) -> bool {
             && error.as_db_error().is_some_and(|db| db.message().contains("cached plan")))
 }
 
-/// Whether the server does not know what a text names, or knows it for something else.
-fn is_of_names(error: &tokio_postgres::Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| code.code().starts_with("42") && *code != SqlState::INSUFFICIENT_PRIVILEGE)
-}
-
 fn other_schema(doing: &str) -> Unfilled {
     Unfilled::OtherSchema(SourceError::down(format!(
-        "{doing}: a table that it reads was altered since the view was held against the schema; try again"
+        "{doing}: a name in it means another table than when the view was held against the schema; try again"
     )))
 }
 

@@ -3,8 +3,8 @@
 //! A view's SQL says `users`, and which table that is depends on the session: on the role's own `search_path`, on the one
 //! that another program left in a session of a pooler, on temporary tables there. Views are held against the schema by one
 //! role and filled by another, in many sessions. So the role that fills is asked for its own path, whatever the session has
-//! now; the view is held against the schema under that path, by whichever role; and fills send the SQL with all names
-//! resolved ([`crate::derive::resolved`]), which means the same under every path that begins with the server's own schema.
+//! now; the view is held against the schema under that path, by whichever role; and fills set it, and ask whether names still
+//! mean the same.
 //!
 //! Invariants:
 //! * No path that is written here begins with the schema of temporary tables, which the server looks into first where a path
@@ -47,17 +47,10 @@ impl SearchPath {
         Self(schemas)
     }
 
-    /// For a text as it was declared: in the role's own order.
-    pub(crate) fn as_declared(&self) -> String {
+    /// As a setting: in the role's own order.
+    pub(crate) fn as_sql(&self) -> String {
         let schemas: Vec<String> = self.0.iter().map(|schema| name(schema)).collect();
         [schemas, vec!["pg_temp".into()]].concat().join(", ")
-    }
-
-    /// For a text with all names resolved. What it leaves without a schema is the server's own.
-    pub(crate) fn of_resolved(&self) -> String {
-        let others = self.0.iter().filter(|schema| ***schema != *"pg_catalog").map(|schema| name(schema));
-        let first = ["pg_catalog".to_owned()].into_iter();
-        first.chain(others).chain(["pg_temp".to_owned()]).collect::<Vec<_>>().join(", ")
     }
 
     /// The schemas that this session, whose path was set to this one, does not look into.
@@ -82,6 +75,20 @@ impl Names {
         let acquire_timeout = options.connect.connect_timeout;
         let options = PostgresOptions { connections_max: 2, acquire_timeout, ..options.clone() };
         Self { pool: Pool::new(options), last: Mutex::default() }
+    }
+
+    /// The path under which views were held against the schema last; what was set for the role since counts when the log is
+    /// followed anew, and for all views alike.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be asked, and never was.
+    pub(crate) async fn path_known(&self) -> Result<SearchPath, SourceError> {
+        let known = self.last.lock().clone();
+        match known {
+            Some(path) => Ok(path),
+            None => self.path().await,
+        }
     }
 
     /// The path now.
@@ -110,8 +117,8 @@ impl Names {
     }
 
     /// The path of a session that begins now: what was set for the role since. While nobody can be asked, as where a pooler
-    /// before the fills is away, it is the last one known: fills then fail by themselves, and what is kept was filled by texts
-    /// whose names are resolved.
+    /// before the fills is away, it is the last one known: fills then fail by themselves, and what is kept was filled
+    /// under that one.
     ///
     /// # Errors
     ///
@@ -130,11 +137,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn temporary_tables_come_last_and_the_servers_own_names_first_where_all_else_is_qualified() {
+    fn temporary_tables_come_last() {
         let path = SearchPath::of(["pg_temp_3", "Tenant \"1\"", "public", "pg_catalog"]);
-        assert_eq!(path.as_declared(), r#""Tenant ""1""", "public", "pg_catalog", pg_temp"#);
-        assert_eq!(path.of_resolved(), r#"pg_catalog, "Tenant ""1""", "public", pg_temp"#);
-        assert_eq!(SearchPath::default().as_declared(), "pg_temp");
-        assert_eq!(SearchPath::default().of_resolved(), "pg_catalog, pg_temp");
+        assert_eq!(path.as_sql(), r#""Tenant ""1""", "public", "pg_catalog", pg_temp"#);
+        assert_eq!(SearchPath::default().as_sql(), "pg_temp");
     }
 }

@@ -374,7 +374,7 @@ impl Inner {
         {
             return Ok(plan);
         }
-        let path = self.names.path().await?;
+        let path = self.names.path_known().await?;
         held.busy();
         let (_, plan) =
             self.views.compile(view, &mut held, &path, &self.options.publication, &self.facets).await?;

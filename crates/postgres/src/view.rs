@@ -1,7 +1,6 @@
 //! A prepared view: what a fill needs to know, and what the log must tell for it.
 
 use crate::derive;
-use crate::derive::resolved::Resolved;
 use crate::facets::Facets;
 use crate::fill::{Bounds, FillPlan};
 use crate::names::SearchPath;
@@ -20,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Compiled {
     /// The declaration.
     pub(crate) query: ViewQuery,
-    /// What fills send; `None`: the SQL as it was declared.
-    pub(crate) resolved: Option<Resolved>,
+    /// An expression of type `boolean`: whether names mean what they meant.
+    pub(crate) still: String,
     /// Where the role that fills looked for what is not qualified.
     pub(crate) path: SearchPath,
     /// Tags of every entry: of applications, of whole tables, and for every table reached by rows its reset tag
@@ -65,23 +64,9 @@ pub(crate) struct Met {
 pub(crate) const MET_MAX: usize = 256;
 
 impl Compiled {
-    /// The SQL that fills send.
-    pub(crate) fn sql(&self) -> &str {
-        self.resolved.as_ref().map_or(&self.query.sql, |resolved| &resolved.sql)
-    }
-
-    /// The search path for what fills send.
-    pub(crate) fn path_sql(&self) -> String {
-        match self.resolved {
-            Some(_) => self.path.of_resolved(),
-            None => self.path.as_declared(),
-        }
-    }
-
     /// Whether entries of the one are entries of the other: the same is read, and the same changes are told of it.
     fn means_the_same(&self, other: &Self) -> bool {
-        let sql = |compiled: &Self| compiled.resolved.as_ref().map(|resolved| resolved.sql.clone());
-        sql(self) == sql(other)
+        (&self.path, &self.still) == (&other.path, &other.still)
             && (&self.fixed, &self.by_key, &self.met) == (&other.fixed, &other.by_key, &other.met)
             && self.registrations == other.registrations
     }
@@ -205,7 +190,7 @@ impl View {
         self.kept.lock().plan.clone()
     }
 
-    /// Takes a plan in. One under which the view means something else than before ends what was told: entries of the former
+    /// Takes a plan in. One under which the view means something else than before, or nothing, ends what was told: entries of the former
     /// are proven by changes of what is not read any more. The next fence finds out, and no fill is kept until the log is
     /// followed anew.
     fn keep(&self, turn: u64, plan: Option<Arc<FillPlan>>, facets: &Facets) {
@@ -214,15 +199,18 @@ impl View {
             return;
         }
         kept.turn = turn;
-        if let Some(plan) = &plan {
-            let last = kept.last.replace(Arc::clone(plan));
-            let is_another = last.is_some_and(|last| !last.compiled.means_the_same(&plan.compiled));
-            #[cfg(candor_sabotage)]
-            let is_another = is_another && !is(Sabotage::MeaningForgotten);
-            // Before the plan can be used.
-            if is_another {
-                facets.means_otherwise();
+        let is_another = match &plan {
+            Some(plan) => {
+                let last = kept.last.replace(Arc::clone(plan));
+                last.is_some_and(|last| !last.compiled.means_the_same(&plan.compiled))
             }
+            None => kept.plan.is_some(),
+        };
+        #[cfg(candor_sabotage)]
+        let is_another = is_another && !is(Sabotage::MeaningForgotten);
+        // Before the plan can be used.
+        if is_another {
+            facets.means_otherwise();
         }
         kept.plan = plan;
     }

@@ -29,7 +29,7 @@ impl Compiler<'_> {
         if compiled.is_logged {
             let reads = reads(seen);
             let mut reaches = self.derive(seen, &reads);
-            self.check_values(&mut reaches).await?;
+            self.check_values(&mut reaches, seen).await?;
             if let Some(declared) = &self.query.invalidated_by {
                 reaches = self.declared(declared, seen, &reads, &reaches);
             }
@@ -64,14 +64,17 @@ impl Compiler<'_> {
     }
 
     /// The values must be askable, else the whole table counts.
-    async fn check_values(&mut self, reaches: &mut Reaches) -> Result<(), Error> {
-        let types: Vec<_> =
-            self.query.key.iter().map(|key| crate::canonical::parameter_type(key.kind)).collect();
+    async fn check_values(&mut self, reaches: &mut Reaches, seen: &Seen) -> Result<(), Error> {
         for reach in reaches.values_mut().flatten() {
             let Reach::Met { sql, .. } = reach else { continue };
             self.client.batch_execute("SAVEPOINT candor_met").await?;
-            match self.client.prepare_typed(sql, &types).await {
-                Ok(_) => {}
+            match self.calls_the_same(sql, &seen.told).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    *reach = Reach::any(
+                        "the values that reach it would be asked for by another function or operator",
+                    );
+                }
                 Err(error) if error.as_db_error().is_some() => {
                     *reach = Reach::any("the values that reach it cannot be asked for");
                     self.client.batch_execute("ROLLBACK TO candor_met").await?;

@@ -1,7 +1,6 @@
 //! The placeholders of a view's SQL, found as PostgreSQL's own scanner finds them: not in strings, quoted names, comments
 //! or the middle of a name.
 
-use crate::derive::KEY_FUNCTION;
 use std::ops::Range;
 
 /// A placeholder in a text.
@@ -17,8 +16,6 @@ pub(crate) struct Placeholder {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scanned {
     pub(crate) placeholders: Vec<Placeholder>,
-    /// Calls of the functions that stand for placeholders in a text that the server prints.
-    pub(crate) key_calls: Vec<Placeholder>,
     /// The contents of strings, as they are written.
     pub(crate) strings: Vec<String>,
     /// Whether letters of a string are written otherwise, such as `\x74`, so that its content is not known.
@@ -60,11 +57,6 @@ pub(crate) fn scan(sql: &str) -> Scanned {
             }
             // A name may hold dollars, but not begin with one.
             byte if is_word(byte) => {
-                if let Some(call) = key_call(sql, at) {
-                    at = call.at.end;
-                    scanned.key_calls.push(call);
-                    continue;
-                }
                 let rest = bytes[at..].iter().take_while(|byte| is_word(**byte) || **byte == b'$').count();
                 at + rest
             }
@@ -72,20 +64,6 @@ pub(crate) fn scan(sql: &str) -> Scanned {
         };
     }
     scanned
-}
-
-/// `pg_temp.candor_key_1()` at this place; older servers print the schema's own name, `pg_temp_3`.
-fn key_call(sql: &str, at: usize) -> Option<Placeholder> {
-    let rest = sql[at..].strip_prefix("pg_temp")?;
-    let rest = match rest.strip_prefix('_') {
-        Some(number) => number.trim_start_matches(|letter: char| letter.is_ascii_digit()),
-        None => rest,
-    };
-    let rest = rest.strip_prefix('.')?.strip_prefix(KEY_FUNCTION)?;
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    let number = rest[..digits].parse().ok()?;
-    let end = rest[digits..].strip_prefix("()")?;
-    Some(Placeholder { number, at: at..sql.len() - end.len() })
 }
 
 /// The text with each placeholder replaced.

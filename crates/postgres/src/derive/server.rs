@@ -15,6 +15,7 @@ use crate::canonical::parameter_type;
 use crate::derive::KEY_FUNCTION;
 use crate::derive::placeholders::{Scanned, replaced};
 use crate::derive::times::Types;
+use crate::setup::name;
 use candor_core::ViewQuery;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
@@ -27,6 +28,9 @@ const NAMES: [u32; 22] = [
     4090, 3735, 3770, 4192,
 ];
 
+/// Numbers below are of what the server brings along.
+const FIRST_OF_USERS: u32 = 16_384;
+
 const VIEW: &str = "candor_view";
 
 /// What the server says.
@@ -34,6 +38,8 @@ const VIEW: &str = "candor_view";
 pub(crate) struct Told {
     /// The query with all names resolved.
     pub(crate) sql: String,
+    /// What it calls, by number.
+    pub(crate) calls: Calls,
     /// The relations it reads itself.
     pub(crate) direct: BTreeSet<u32>,
     /// The relations it reads, views and what they read included.
@@ -49,6 +55,13 @@ pub(crate) struct Told {
     pub(crate) functions: Vec<Function>,
     /// What else it does that no log can tell of.
     pub(crate) oddities: Vec<Oddity>,
+}
+
+/// What a query calls, by the numbers in its tree.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls {
+    functions: BTreeSet<u32>,
+    operators: BTreeSet<u32>,
 }
 
 /// A function the query calls, by name, operator or aggregate.
@@ -87,7 +100,7 @@ pub(crate) async fn define(
     client: &Client,
     query: &ViewQuery,
     scanned: &Scanned,
-    columns: &str,
+    columns: &[Box<str>],
 ) -> Result<(), Error> {
     for (place, column) in query.key.iter().enumerate() {
         let of_type = parameter_type(column.kind);
@@ -99,19 +112,16 @@ pub(crate) async fn define(
             ))
             .await?;
     }
-    let sql =
-        replaced(&query.sql, &scanned.placeholders, |number| format!("pg_temp.{KEY_FUNCTION}{number}()"));
+    let sql = replaced(&query.sql, &scanned.placeholders, key_function);
+    // Called as the declared text calls them: where that gives no name, the server makes one up from what stands there.
+    let columns = columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(", ");
     // As a prepared statement, so that it is one statement.
     client.execute(&format!("CREATE TEMPORARY VIEW {VIEW}({columns}) AS {sql}"), &[]).await.map(drop)
 }
 
-/// Takes the temporary view and its functions away again.
-pub(crate) async fn undefine(client: &Client, keys: usize) -> Result<(), Error> {
-    let mut sql = format!("DROP VIEW pg_temp.{VIEW}");
-    for number in 1..=keys {
-        sql.push_str(&format!("; DROP FUNCTION pg_temp.{KEY_FUNCTION}{number}()"));
-    }
-    client.batch_execute(&sql).await
+/// A call of the function that stands for a placeholder.
+pub(super) fn key_function(number: usize) -> String {
+    format!("pg_temp.{KEY_FUNCTION}{number}()")
 }
 
 /// Reads what is known of the temporary view. From here on the search path is `pg_catalog` alone; left out, temporary tables
@@ -140,8 +150,6 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
         )
         .await?;
     let mut told = Told::default();
-    let mut functions: BTreeSet<u32> = BTreeSet::new();
-    let mut operators: BTreeSet<u32> = BTreeSet::new();
     let mut types = Types::default();
     for row in rows {
         let (view, is_inner): (u32, bool) = (row.get(0), row.get::<_, i32>(1) == 1);
@@ -156,6 +164,7 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
             told.sql = sql;
             told.direct.clone_from(&read);
         }
+        told.calls.extend(Calls::of(tree));
         told.relations.extend(read);
         for (relation, column) in columns.into_iter().zip(numbers) {
             let known = told.columns.entry(relation).or_default();
@@ -163,12 +172,6 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
                 known.insert(column);
             }
         }
-        for field in [":funcid ", ":opfuncid ", ":aggfnoid ", ":winfnoid "] {
-            functions.extend(numbers_after(tree, field));
-        }
-        operators.extend(numbers_after(tree, ":opno "));
-        // Of rows that are compared with rows.
-        operators.extend(lists_after(tree, ":opnos (o ").flatten());
         told.has_whole_rows |= tree.contains(":varattno 0 ");
         types.note(tree);
         told.oddities.extend(oddities(tree));
@@ -178,18 +181,40 @@ pub(crate) async fn ask(client: &Client) -> Result<Told, Error> {
     told.oddities.extend(has_times_from_text.then_some(Oddity::TimeFromText));
     told.oddities.sort_unstable();
     told.oddities.dedup();
-    told.functions = read_functions(client, functions, operators).await?;
+    told.functions = read_functions(client, &told.calls).await?;
     Ok(told)
 }
 
+impl Calls {
+    /// What a stored tree calls.
+    pub(super) fn of(tree: &str) -> Self {
+        let fields = [":funcid ", ":opfuncid ", ":aggfnoid ", ":winfnoid "];
+        // The second: of rows that are compared with rows.
+        let operators = numbers_after(tree, ":opno ").chain(lists_after(tree, ":opnos (o ").flatten());
+        Self {
+            functions: fields.into_iter().flat_map(|field| numbers_after(tree, field)).collect(),
+            operators: operators.collect(),
+        }
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.functions.extend(more.functions);
+        self.operators.extend(more.operators);
+    }
+
+    /// Whether all that is not the server's own is among those.
+    pub(super) fn are_among(&self, known: &Self) -> bool {
+        let all = |ours: &BTreeSet<u32>, theirs: &BTreeSet<u32>| {
+            ours.iter().all(|oid| *oid < FIRST_OF_USERS || theirs.contains(oid))
+        };
+        all(&self.functions, &known.functions) && all(&self.operators, &known.operators)
+    }
+}
+
 /// Functions by number, those behind operators, and those behind aggregates.
-async fn read_functions(
-    client: &Client,
-    functions: BTreeSet<u32>,
-    operators: BTreeSet<u32>,
-) -> Result<Vec<Function>, Error> {
-    let functions: Vec<u32> = functions.into_iter().collect();
-    let operators: Vec<u32> = operators.into_iter().collect();
+async fn read_functions(client: &Client, calls: &Calls) -> Result<Vec<Function>, Error> {
+    let functions: Vec<u32> = calls.functions.iter().copied().collect();
+    let operators: Vec<u32> = calls.operators.iter().copied().collect();
     let rows = client
         .query(
             "WITH asked(oid) AS ( \

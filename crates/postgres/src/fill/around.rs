@@ -1,24 +1,16 @@
 //! What stands around the statement of a fill: its transaction, where it needs one, with the settings and the search path under
 //! which it is read, and the questions to a standby.
 
-use super::FillPlan;
 use super::seen;
-use crate::pool::{Held, Route, local_settings};
+use crate::pool::local_settings;
 #[cfg(candor_sabotage)]
 use candor_core::sabotage::{Sabotage, is};
 use std::time::Duration;
 
-/// The search path that a fill sets for itself, in a transaction of its own: behind a pooler, where somebody else may have set
-/// one, and where the role's own has the server's names behind others, which a text with all names resolved does not mean.
-pub(super) fn path_of(held: &Held, plan: &FillPlan) -> Option<String> {
-    let is_set = held.route == Route::Pooler || held.hides_catalog && plan.compiled.resolved.is_some();
-    is_set.then(|| plan.compiled.path_sql())
-}
-
-/// What goes before the statement: its transaction, where it needs one; on a standby the question how far it is.
+/// What goes before the statement: behind a pooler its transaction, in which it sets the path; on a standby the question how
+/// far it is.
 pub(super) fn before(
-    path: Option<&str>,
-    is_pooled: bool,
+    path: Option<&String>,
     in_recovery: bool,
     statement_timeout: Duration,
 ) -> Option<String> {
@@ -29,7 +21,7 @@ pub(super) fn before(
     let mut parts = Vec::new();
     if let Some(path) = path {
         parts.push(format!("BEGIN {isolation} READ ONLY"));
-        parts.extend(is_pooled.then(|| local_settings(statement_timeout)));
+        parts.push(local_settings(statement_timeout));
         parts.push(set_path(path));
     }
     parts.extend(in_recovery.then(|| seen::REPLAYED_SQL.to_owned()));
@@ -39,15 +31,15 @@ pub(super) fn before(
 /// For the rest of the transaction.
 pub(super) fn set_path(path: &str) -> String {
     #[cfg(candor_sabotage)]
-    if is(Sabotage::PoolersPath) {
+    if is(Sabotage::PathLeft) {
         return "SET LOCAL candor.search_path = 'left as it is'".into();
     }
     format!("SET LOCAL search_path = {path}")
 }
 
-/// What comes after it, in the same session: the history of a standby, the end of the transaction.
-pub(super) fn after(is_wrapped: bool, history_sql: Option<&str>) -> Option<String> {
-    match (is_wrapped, history_sql) {
+/// What comes after it, in the same session: the history of a standby, the end of a pooler's transaction.
+pub(super) fn after(is_pooled: bool, history_sql: Option<&str>) -> Option<String> {
+    match (is_pooled, history_sql) {
         (false, None) => None,
         (false, Some(history)) => Some(history.into()),
         (true, None) => Some("COMMIT".into()),

@@ -1,12 +1,9 @@
 //! The statements of a view's fills, written once when the view is prepared.
 //!
 //! ```text
-//! one key    SELECT 1, <answer>, <met>…, <seen> FROM (… the view's SQL …)
+//! one key    SELECT 1, <answer>, <met>…, <seen> FROM (… the view's SQL, untouched …)
 //! many keys  SELECT ord, <answer>, <met>…, <seen at ord 1> FROM unnest(keys) WITH ORDINALITY, LATERAL (… the view's SQL …)
 //! ```
-//!
-//! The view's SQL is the one with all names resolved ([`crate::derive::resolved`]); of views that are proven by the clock the
-//! one that was declared.
 //!
 //! Both put rows together as JSON inside the server, which counts rows and bytes first: too large an answer is a number on
 //! the wire. The rows stay in the order of the view's own ORDER BY, because nothing joins or sorts between the view and
@@ -16,7 +13,6 @@ use super::params::array_type;
 use super::scan::Pieces;
 use super::seen;
 use crate::canonical::parameter_type;
-use crate::derive::resolved::column_list;
 use crate::view::{Compiled, MET_MAX};
 use candor_core::Rows;
 use candor_core::port::SourceError;
@@ -61,7 +57,7 @@ impl FillPlan {
         let query = &compiled.query;
         let wrong =
             |error: String| SourceError::contract(format!("the SQL of view `{}`: {error}", query.name));
-        let view = Pieces::of(compiled.sql()).map_err(wrong)?;
+        let view = Pieces::of(&query.sql).map_err(wrong)?;
         let met = compiled
             .met
             .iter()
@@ -97,7 +93,7 @@ impl Writing<'_> {
         columns.extend(self.answer_columns());
         columns.extend(self.met_columns(as_written));
         columns.extend(seen::sql());
-        columns.push(self.still().to_owned());
+        columns.push(self.compiled.still.clone());
         format!("SELECT {} FROM ({}) AS candor_answer", columns.join(", "), self.answer(as_written))
     }
 
@@ -106,7 +102,7 @@ impl Writing<'_> {
         let mut alias = String::from("candor_key");
         let is_used = |alias: &str| {
             let met = self.compiled.met.iter().map(|met| met.sql.as_str());
-            met.chain([self.compiled.sql(), self.still()]).any(|sql| sql.contains(alias))
+            met.chain([&*self.compiled.query.sql, &self.compiled.still]).any(|sql| sql.contains(alias))
         };
         while is_used(&alias) {
             alias.push('_');
@@ -116,7 +112,7 @@ impl Writing<'_> {
         columns.extend(self.answer_columns());
         columns.extend(self.met_columns(of_key));
         // Once is enough: it is one statement and one snapshot.
-        let once = seen::sql().into_iter().chain([self.still().to_owned()]);
+        let once = seen::sql().into_iter().chain([self.compiled.still.clone()]);
         columns.extend(once.map(|column| format!("CASE WHEN {alias}.{alias}0 = 1 THEN {column} END")));
         let count = self.compiled.query.key.len();
         let arrays: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
@@ -140,9 +136,8 @@ impl Writing<'_> {
         // The line break ends a comment that the view's SQL may end with. `(name.*)` is the whole row, whatever its
         // columns are called.
         let rows = format!(
-            "SELECT row_to_json(candor_row.*)::text AS json FROM (\n{}\n) AS candor_row{} LIMIT {}",
+            "SELECT row_to_json(candor_row.*)::text AS json FROM (\n{}\n) AS candor_row LIMIT {}",
             self.view.with(instead),
-            self.names(),
             limit.saturating_add(1)
         );
         let bytes_max = self.bounds.bytes_max;
@@ -159,19 +154,6 @@ impl Writing<'_> {
                  FROM ({rows}) AS candor_rows) AS candor_counted"
             ),
         }
-    }
-
-    /// The names of the columns, where the text would give others.
-    fn names(&self) -> String {
-        match &self.compiled.resolved {
-            Some(_) => format!("({})", column_list(&self.compiled.derived.columns)),
-            None => String::new(),
-        }
-    }
-
-    /// Whether the relations that are named are those that the view was held against.
-    fn still(&self) -> &str {
-        self.compiled.resolved.as_ref().map_or("true", |resolved| &resolved.still)
     }
 
     fn answer_columns(&self) -> [String; 3] {

@@ -107,7 +107,7 @@ fn one(row: &Row, plan: &FillPlan, keys: &[Box<[KeyValue]>], doing: &str) -> Res
         told = Some(Told::of_row(row, seen).map_err(odd)?);
         is_of_plan = row.try_get(seen + seen::COLUMNS).map_err(wrong)?;
         #[cfg(candor_sabotage)]
-        if is(Sabotage::FillOfAnySchema) {
+        if is(Sabotage::NamesBelieved) {
             is_of_plan = true;
         }
     }

@@ -6,6 +6,8 @@ use crate::identity::Identity;
 use crate::options::{is_socket_directory, place};
 use crate::{connect, fault};
 use candor_core::port::SourceError;
+#[cfg(candor_sabotage)]
+use candor_core::sabotage::{Sabotage, is};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,8 +26,8 @@ pub(crate) struct Conn {
     pub(crate) route: Route,
     /// Whether the server was a standby when it was last heard of.
     pub(crate) in_recovery: bool,
-    /// Whether this session, if it is ours, looks for names in other schemas before the server's own.
-    pub(crate) hides_catalog: bool,
+    /// The search path that fills have set, if the session is ours.
+    path: Option<Box<str>>,
     statements: HashMap<Arc<str>, Statement>,
     host: Box<str>,
     port: u16,
@@ -141,19 +143,17 @@ async fn attempt(
     };
     let client = client.map_err(Failure::Refused)?;
     let counted = Counted::new(shared);
-    let mut hides_catalog = false;
     if route == Route::Direct {
         let row = client.query_typed_one(settings::MARK_SQL, &[]).await.map_err(Failure::Refused)?;
         if !row.try_get::<_, bool>(0).map_err(Failure::Refused)? {
             return Ok(None);
         }
-        hides_catalog = row.try_get(1).map_err(Failure::Refused)?;
     }
     let (identity, in_recovery) = identity(&client).await?;
     let statements = HashMap::new();
     let host = host.into();
-    let conn =
-        Conn { client, route, in_recovery, hides_catalog, statements, host, port, tls, _counted: counted };
+    let path = None;
+    let conn = Conn { client, route, in_recovery, path, statements, host, port, tls, _counted: counted };
     Ok(Some((conn, identity)))
 }
 
@@ -219,6 +219,20 @@ fn config(shared: &Shared, host: &str, port: u16, route: Route) -> Config {
 }
 
 impl Conn {
+    /// Sees to it that names are looked for under this path, in a session that is ours. What was prepared under another the
+    /// server reads anew.
+    pub(crate) async fn look_into(&mut self, path: &str) -> Result<(), tokio_postgres::Error> {
+        #[cfg(candor_sabotage)]
+        if is(Sabotage::PathLeft) {
+            return Ok(());
+        }
+        if self.path.as_deref() != Some(path) {
+            self.client.batch_execute(&format!("SET search_path = {path}")).await?;
+            self.path = Some(path.into());
+        }
+        Ok(())
+    }
+
     /// A statement by name, prepared at first use.
     pub(crate) async fn prepared(
         &mut self,

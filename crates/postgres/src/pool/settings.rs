@@ -1,7 +1,6 @@
 //! The settings of every statement, and how they reach the server.
 //!
-//! `search_path` is not among them: what names mean is asked of the role that fills, and set by each fill that needs it
-//! ([`crate::names`]).
+//! `search_path` is not among them: what names mean is asked of the role that fills, and set by its fills ([`crate::names`]).
 
 use crate::options::PostgresOptions;
 use std::time::Duration;
@@ -39,10 +38,9 @@ pub(super) fn startup_options(options: &PostgresOptions) -> String {
     text
 }
 
-/// Asks whether the settings arrived, and whether the role's path has the server's own schema behind others.
+/// Asks whether the settings arrived.
 pub(super) const MARK_SQL: &str = "SELECT coalesce(current_setting('candor.session', true), '') = 'direct' \
-     AND current_setting('default_transaction_read_only') = 'on', \
-     coalesce('pg_catalog' = ANY ((pg_catalog.current_schemas(false))[2:]), false)";
+     AND current_setting('default_transaction_read_only') = 'on'";
 
 /// The settings of one transaction, behind a pooler.
 pub(crate) fn local_settings(statement_timeout: Duration) -> String {

@@ -69,11 +69,11 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
         &[cache("main::names::what_another_program_leaves_in_a_session_of_the_pooler_changes_no_name")],
     ),
     (
-        PoolersPath,
+        PathLeft,
         &[
             cache("main::names::what_another_program_leaves_in_a_session_of_the_pooler_changes_no_name"),
             cache(
-                "main::names::functions_that_stand_before_the_servers_own_are_called_where_they_were_meant_and_nowhere_else",
+                "main::names::a_role_whose_path_changes_reads_what_the_view_was_made_for_until_that_is_made_anew",
             ),
         ],
     ),
@@ -85,23 +85,12 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
         ],
     ),
     (
-        TextAsDeclared,
-        &[
-            cache(
-                "main::names::a_role_whose_path_changes_reads_what_the_view_was_made_for_until_that_is_made_anew",
-            ),
-            cache("main::names::a_table_that_comes_to_stand_before_another_is_read_by_all_or_by_nobody"),
-        ],
-    ),
-    (
         MeaningForgotten,
-        &[cache(
-            "main::names::a_view_that_comes_to_mean_another_table_while_the_log_is_followed_takes_nothing_along",
-        )],
+        &[cache("main::names::a_table_that_comes_to_stand_before_another_is_read_by_all_or_by_nobody")],
     ),
     (
-        FillOfAnySchema,
-        &[cache("main::names::a_column_that_is_added_shows_at_once_where_all_columns_are_asked_for")],
+        NamesBelieved,
+        &[cache("main::names::a_table_that_comes_to_stand_before_another_is_read_by_all_or_by_nobody")],
     ),
     (
         UnevenBelieved,

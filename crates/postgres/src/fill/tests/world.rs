@@ -138,7 +138,7 @@ impl<'a> View<'a> {
         };
         let compiled = Compiled {
             query,
-            resolved: None,
+            still: "true".into(),
             path: crate::names::SearchPath::of(["public"]),
             fixed: vec![candor_core::Tag(7)],
             by_key,
