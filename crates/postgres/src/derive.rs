@@ -161,20 +161,15 @@ impl Compiler<'_> {
 
     async fn compile(&mut self, doing: &str) -> Result<Compiled, SourceError> {
         let mut compiled = blank(self.query, self.path);
-        // The server passes them over in silence, and a name would mean something else.
-        let missing = self.path.missing(self.client).await.map_err(|error| fault::of(doing, &error))?;
-        #[cfg(candor_sabotage)]
-        let missing = if is(Sabotage::NamesOfCompiler) { Vec::new() } else { missing };
-        self.findings.extend(missing.iter().map(|schema| hidden(schema)));
-        if self.is_refused() {
-            return Ok(compiled);
-        }
         let scanned = scan(&self.query.sql);
         let types: Vec<Type> = self.query.key.iter().map(|column| parameter_type(column.kind)).collect();
         let statement = match self.client.prepare_typed(&self.query.sql, &types).await {
             Ok(statement) => statement,
             Err(error) => {
                 let finding = self.opinion(doing, error).await?;
+                let missing =
+                    self.path.missing(self.client).await.map_err(|error| fault::of(doing, &error))?;
+                self.findings.extend(missing.iter().map(|schema| hidden(schema)));
                 self.findings.push(finding);
                 return Ok(compiled);
             }
@@ -204,6 +199,10 @@ impl Compiler<'_> {
             }
             self.findings.extend(refuse::unprovable(self.publication, &seen.told, &seen.catalog));
             self.findings.extend(refuse::names_from_elsewhere(&seen.told, &seen.catalog, &seen.names));
+            let hiding = self.hiding(&seen.told).await.map_err(|error| fault::of(doing, &error))?;
+            #[cfg(candor_sabotage)]
+            let hiding = if is(Sabotage::NamesOfCompiler) { Vec::new() } else { hiding };
+            self.findings.extend(hiding.iter().map(|schema| hidden(schema)));
         }
         if !self.is_refused() {
             self.depend(&mut compiled, &seen).await.map_err(|error| fault::of(doing, &error))?;

@@ -150,6 +150,10 @@ pub(crate) fn doubted_sql(publication: &str) -> String {
          UNION ALL SELECT f.xmax FROM pg_catalog.pg_proc f WHERE f.oid >= 16384 \
          UNION ALL SELECT e.xmax FROM pg_catalog.pg_enum e WHERE e.oid >= 16384 \
          UNION ALL SELECT y.xmax FROM pg_catalog.pg_type y WHERE y.oid >= 16384 \
+         UNION ALL SELECT o.xmax FROM pg_catalog.pg_operator o WHERE o.oid >= 16384 \
+         UNION ALL SELECT k.xmax FROM pg_catalog.pg_cast k WHERE k.oid >= 16384 \
+         UNION ALL SELECT l.xmax FROM pg_catalog.pg_collation l WHERE l.oid >= 16384 \
+         UNION ALL SELECT g.xmax FROM pg_catalog.pg_ts_config g WHERE g.oid >= 16384 \
          UNION ALL SELECT m.xmax FROM pg_catalog.pg_ts_config_map m WHERE m.mapcfg >= 16384 \
          UNION ALL SELECT t.xmax FROM pg_catalog.pg_ts_dict t WHERE t.oid >= 16384 \
          UNION ALL SELECT a.xmax FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \

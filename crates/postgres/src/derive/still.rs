@@ -14,7 +14,7 @@ use crate::derive::placeholders::{replaced, scan};
 use crate::derive::server::{Calls, Told, key_function};
 use crate::setup::literal;
 use tokio_postgres::error::Error;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 /// The names of relations as they are looked up, with their schema and, where it finds them, without.
 const RELATIONS_SQL: &str = "\
@@ -28,7 +28,33 @@ const TREE_SQL: &str = "\
 SELECT r.ev_action::text FROM pg_catalog.pg_rewrite r
 WHERE r.ev_class = 'pg_temp.candor_met'::pg_catalog.regclass AND r.ev_type = '1'";
 
+/// The schemas among those given, which this role may not use, in which another role finds something by a name that a view
+/// uses: one of these relations or functions, or any operator.
+const HIDING_SQL: &str = "\
+SELECT n.nspname::text FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY($1::text[]) AND (
+  EXISTS (SELECT FROM pg_catalog.pg_class c, pg_catalog.pg_class ours
+    WHERE c.relnamespace = n.oid AND ours.oid = ANY($2::oid[]) AND c.relname = ours.relname)
+  OR EXISTS (SELECT FROM pg_catalog.pg_proc f WHERE f.pronamespace = n.oid AND f.proname::text = ANY($3::text[]))
+  OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprnamespace = n.oid))";
+
 impl Compiler<'_> {
+    /// The schemas of the path that this role may not use, where a name of the view may mean something else for it: the server
+    /// passes them over in silence.
+    pub(super) async fn hiding(&self, told: &Told) -> Result<Vec<String>, Error> {
+        self.look_as_filled().await?;
+        let missing = self.path.missing(self.client).await?;
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let direct: Vec<u32> = told.direct.iter().copied().collect();
+        let missing: Vec<&str> = missing.iter().map(|schema| &**schema).collect();
+        let called: Vec<&str> = told.functions.iter().map(|function| &*function.name).collect();
+        let given: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&missing, Type::TEXT_ARRAY), (&direct, Type::OID_ARRAY), (&called, Type::TEXT_ARRAY)];
+        let rows = self.client.query_typed(HIDING_SQL, &given).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
+    }
+
     /// An expression of type `boolean`: whether the names of the relations that a view reads itself mean what they mean now.
     pub(super) async fn still(&self, told: &Told) -> Result<String, Error> {
         self.look_as_filled().await?;

@@ -178,6 +178,7 @@ const SCHEMA_WITH_PARTITIONS: &str = "
     CREATE TABLE item1 PARTITION OF item FOR VALUES IN (1);
     CREATE TABLE item2 PARTITION OF item FOR VALUES IN (2);
     INSERT INTO item VALUES (1, 1, 1), (2, 1, 1);
+    CREATE OPERATOR ## (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);
     CREATE VIEW shown AS SELECT id, price FROM item;
     CREATE TABLE other (id int8 PRIMARY KEY, price int);
     INSERT INTO other VALUES (1, 1);";
@@ -193,12 +194,13 @@ async fn asked_while_waiting(sql: &str) -> (World, Waiting) {
     let views = [
         view("shown", "SELECT coalesce(sum(price), 0)::int8 AS price FROM shown WHERE id = $1", Rows::One),
         view("other", "SELECT id, price FROM other WHERE id = $1", Rows::One),
+        view("sum", "SELECT id, price OPERATOR(public.##) 10 AS price FROM other WHERE id = $1", Rows::One),
     ];
     let mut world = World::new(Cluster::start(), SCHEMA_WITH_PARTITIONS, &views).await;
     let follow = FollowOptions { pulse: Duration::from_secs(3600), ..FollowOptions::default() };
     world.cache = cache_that_asks(&world.postgres, follow);
     world.followed().await;
-    for (view, key) in [(0, 1), (1, 1)] {
+    for (view, key) in [(0, 1), (1, 1), (2, 1)] {
         world.warm(view, key).await;
     }
     let waiting = world.waits_for_a_standby(sql).await;
@@ -211,18 +213,30 @@ async fn asked_while_waiting(sql: &str) -> (World, Waiting) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_is_not_answered_by_what_was_there_before_a_view_was_replaced() {
     let replace = "CREATE OR REPLACE VIEW shown AS SELECT id, price + 10 AS price FROM item";
+    shows_a_session(replace, 0, 11).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_not_answered_by_what_was_there_before_an_operator_was_made_anew() {
+    let replace = "BEGIN; DROP OPERATOR ## (int, int);
+                   CREATE OPERATOR ## (LEFTARG = int, RIGHTARG = int, FUNCTION = int4mul); COMMIT";
+    shows_a_session(replace, 2, 10).await;
+}
+
+/// Whoever takes a position once `replace` is visible is shown what it made.
+async fn shows_a_session(replace: &str, view: usize, truth: i64) {
     let (world, waiting) = asked_while_waiting(replace).await;
     waiting.becomes_visible().await;
     let token = SessionToken::at(position(&world));
     for _ in 0..20 {
-        if let Ok(answer) = world.cache.at(candor::Session(token.clone())).read(&(0, 1), world.loader()).await
-        {
-            assert_eq!(price(answer.value().expect("a row")), 11, "{:?}", answer.receipt());
+        let session = candor::Session(token.clone());
+        if let Ok(answer) = world.cache.at(session).read(&(view, 1), world.loader()).await {
+            assert_eq!(price(answer.value().expect("a row")), truth, "{:?}", answer.receipt());
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     world.followed().await;
-    assert_eq!(world.price(0, 1).await, 11);
+    assert_eq!(world.price(view, 1).await, truth);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

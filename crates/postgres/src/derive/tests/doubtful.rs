@@ -167,3 +167,23 @@ fn a_key_under_a_name_may_be_null_beyond_an_outer_join() {
         assert!(!met.sql.contains("IS NULL"), "a row of `a` without one of `b` is left out: {}", met.sql);
     }
 }
+
+#[test]
+fn values_are_not_asked_for_by_an_operator_that_the_view_does_not_call() {
+    let bench = Bench::new(
+        "CREATE TABLE post (code varchar(8) PRIMARY KEY, author int);
+         CREATE TABLE author (id int PRIMARY KEY, name text);
+         ALTER TABLE post REPLICA IDENTITY FULL;
+         CREATE PUBLICATION candor FOR ALL TABLES",
+    );
+    let sql =
+        "SELECT a.name FROM post p JOIN author a ON a.id = p.author WHERE p.code OPERATOR(pg_catalog.=) $1";
+    let query = view(&[KeyType::Text], sql);
+    assert!(bench.ways(&query).contains(&"author.id = p.author".to_owned()), "{:?}", bench.ways(&query));
+    // It fits better than the server's own, which compares texts.
+    bench.cluster.psql(
+        "CREATE FUNCTION never(varchar, text) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT false';
+         CREATE OPERATOR = (LEFTARG = varchar, RIGHTARG = text, FUNCTION = never)",
+    );
+    assert!(bench.ways(&query).contains(&"author: any".to_owned()), "{:?}", bench.compile(&query).met);
+}
