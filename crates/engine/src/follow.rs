@@ -307,8 +307,14 @@ impl Shared {
                 _ = closing.wait_for(|closing| *closing) => return,
                 ended = self.take_records_once(&**log) => ended,
             };
-            tracing::warn!(error = %ended, "the log cannot be followed; trying again");
-            self.set_status(FeedStatus::Down(ended.message));
+            let down = FeedStatus::Down(ended.message.clone());
+            // Said once; it is tried several times a second.
+            if *self.status.borrow() == down {
+                tracing::debug!(error = %ended, "the log still cannot be followed");
+            } else {
+                tracing::warn!(error = %ended, "the log cannot be followed; trying again");
+            }
+            self.set_status(down);
             self.advanced.notify_waiters();
             tokio::select! {
                 biased;
