@@ -1,17 +1,17 @@
 //! `candor setup`: what records changes in a source. Shows, installs, takes out; running it again changes nothing.
 //!
 //! JSON: `{"sources":[{"name","path"|"address","action":"setup"|"remove","dry_run":bool,"statements":[…],
-//! "watched" (SQLite):{"table":{"key_columns":[…],"columns":[…]}},"refused":[{"view","findings":[{"message","mend"}]}]}]}`.
+//! "remarks":[…],"watched" (SQLite):{"table":{"key_columns":[…],"columns":[…]}},"refused":[{"view","findings":[{"message","mend"}]}]}]}`.
 
 use crate::args::Global;
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::start;
-use crate::terminal::{Terminal, count, plain};
-use candor_core::port::SourceError;
+use crate::terminal::{Terminal, count, plain, wrap};
+use candor_core::port::{Fault, SourceError};
 use candor_core::{Finding, ProofKind, ViewQuery};
-use candor_postgres::SetupOptions;
+use candor_postgres::{SetupOptions, is_remark};
 use candor_server::config::{SourceDeclaration, SourceKind};
 use candor_server::{Config, Database};
 use candor_sqlite::Plan as Watched;
@@ -65,6 +65,7 @@ struct Done<'c> {
 /// What was or would be done, whatever the kind of source.
 #[derive(Default)]
 struct Plan {
+    /// With remarks among them.
     statements: Vec<String>,
     refused: Vec<(Box<str>, Vec<Finding>)>,
     /// What SQLite's triggers record; `None` where the database keeps the log itself.
@@ -117,7 +118,16 @@ async fn at_source<'c>(
     } else {
         install(&database, &views, args).await
     };
-    let plan = plan.map_err(|error| Failure::of_source(&source.name, &error))?;
+    let plan = plan.map_err(|error| {
+        let failure = Failure::of_source(&source.name, &error);
+        match error.fault {
+            Fault::Contract => failure.next(format!(
+                "mend that, then run `candor setup{}` again, which does what is left; --dry-run shows it",
+                if args.remove { " --remove" } else { "" }
+            )),
+            Fault::Down | Fault::Slow => failure,
+        }
+    })?;
     Ok(Done { source, plan })
 }
 
@@ -151,21 +161,39 @@ async fn install(database: &Database, views: &[ViewQuery], args: &SetupArgs) -> 
     })
 }
 
+impl Plan {
+    /// What is run: all but the remarks.
+    fn run(&self) -> Vec<&str> {
+        self.statements.iter().map(String::as_str).filter(|line| !is_remark(line)).collect()
+    }
+
+    /// What explains, without the sign of a remark.
+    fn remarks(&self) -> Vec<&str> {
+        let remarks = self.statements.iter().filter(|line| is_remark(line));
+        remarks.map(|line| line.trim_start_matches('-').trim_start()).collect()
+    }
+}
+
 impl Done<'_> {
     fn tell(&self, args: &SetupArgs, terminal: &Terminal) {
-        let (name, statements) = (&self.source.name, &self.plan.statements);
+        let name = &self.source.name;
         if args.dry_run {
             let path = self.source.kind.place();
-            let what = match statements.len() {
-                0 => "nothing to do".to_owned(),
-                number => count(number, "statement"),
+            let what = match (self.plan.run().len(), self.plan.remarks().len()) {
+                (0, 0) => "nothing to do".to_owned(),
+                (0, _) => "no statement to run".to_owned(),
+                (number, _) => count(number, "statement"),
             };
             terminal.out(format!("-- {name} ({path}): {what}"));
-            for statement in statements {
-                terminal.out(format!("{};", statement.trim_end().trim_end_matches(';')));
+            for statement in &self.plan.statements {
+                let end = if is_remark(statement) { "" } else { ";" };
+                terminal.out(format!("{}{end}", statement.trim_end().trim_end_matches(';')));
             }
         } else if !terminal.is_quiet() {
             terminal.out(self.sentence(args, terminal));
+            for remark in self.plan.remarks() {
+                terminal.out(format!("  {} {}", terminal.paint().dim("note:"), wrap(&plain(remark), 8, 8)));
+            }
         }
         let paint = terminal.err();
         for (view, findings) in &self.plan.refused {
@@ -178,22 +206,18 @@ impl Done<'_> {
 
     /// What was done, in one line.
     fn sentence(&self, args: &SetupArgs, terminal: &Terminal) -> String {
-        let (name, statements) = (terminal.paint().name(&self.source.name), &self.plan.statements);
+        let (name, statements) = (terminal.paint().name(&self.source.name), self.plan.run());
         let Some(watched) = &self.plan.watched else {
-            let what = match (args.remove, statements.len()) {
-                (true, 0) => "nothing of Candor's is in the database".to_owned(),
-                (true, number) => {
-                    format!("ran {}; publication and slot are gone", count(number, "statement"))
-                }
-                (false, 0) => "nothing to do; publication and slot are as the views need them".to_owned(),
-                (false, number) => {
-                    format!(
-                        "ran {}; publication and slot are as the views need them",
-                        count(number, "statement")
-                    )
-                }
+            let ran = match statements.len() {
+                0 => "nothing to do".to_owned(),
+                number => format!("ran {}", count(number, "statement")),
             };
-            return format!("{name}: {what}");
+            return match (args.remove, statements.is_empty(), self.plan.remarks().is_empty()) {
+                (true, true, _) => format!("{name}: nothing of Candor's is in the database"),
+                (true, false, _) => format!("{name}: {ran}; publication and slot are gone"),
+                (false, _, true) => format!("{name}: {ran}; publication and slot are as the views need them"),
+                (false, _, false) => format!("{name}: {ran}"),
+            };
         };
         let of = |begin: &str| statements.iter().filter(|sql| sql.starts_with(begin)).count();
         if args.remove {
@@ -258,7 +282,8 @@ impl Done<'_> {
             place: place_is,
             "action": if args.remove { "remove" } else { "setup" },
             "dry_run": args.dry_run,
-            "statements": self.plan.statements,
+            "statements": self.plan.run(),
+            "remarks": self.plan.remarks(),
             "watched": watched,
             "refused": refused,
         })

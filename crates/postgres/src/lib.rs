@@ -47,7 +47,7 @@ pub use lsn::Lsn;
 pub use options::{ConnectOptions, PostgresOptions};
 pub use pool::PoolFigures;
 pub use postgres::{Postgres, SetupPlan};
-pub use setup::SetupOptions;
+pub use setup::{SetupOptions, is_remark};
 pub use standby::StandbyFigures;
 pub use status::SlotFigures;
 pub use token::{is_token, read_token};

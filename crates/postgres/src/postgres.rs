@@ -43,7 +43,7 @@ struct Inner {
 /// What a setup would do, or did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetupPlan {
-    /// The statements, in order; empty if nothing is to do.
+    /// The statements, in order; empty if nothing is to do. Some are remarks: see [`crate::is_remark`].
     pub statements: Vec<String>,
     /// Views that are refused whatever is set up, with the reasons. Nothing is published for them.
     pub refused: Vec<(Box<str>, Vec<Finding>)>,
@@ -119,17 +119,14 @@ impl Postgres {
         views: &[ViewQuery],
         options: SetupOptions,
     ) -> Result<SetupPlan, SourceError> {
-        let (needs, refused) = self.needs(views).await?;
-        let facts = self.facts(&needs).await?;
-        let options = SetupOptions { standby: options.standby || self.inner.standby.is_some(), ..options };
-        Ok(SetupPlan { statements: setup::plan(&facts, &needs, options), refused })
+        Ok(self.planned(views, options).await?.0)
     }
 
     /// Brings publication and slot to what these views need.
     ///
     /// # Errors
     ///
-    /// The server cannot be asked, or refuses a statement; the message says which were done.
+    /// The server cannot be asked or is not ready, or refuses a statement; the message says which were done and are left.
     pub async fn setup(&self, views: &[ViewQuery]) -> Result<SetupPlan, SourceError> {
         self.setup_with(views, SetupOptions::default()).await
     }
@@ -144,9 +141,25 @@ impl Postgres {
         views: &[ViewQuery],
         options: SetupOptions,
     ) -> Result<SetupPlan, SourceError> {
-        let plan = self.setup_plan_with(views, options).await?;
+        let (plan, obstacle) = self.planned(views, options).await?;
+        if let Some(why) = obstacle {
+            return Err(SourceError::contract(why));
+        }
         self.apply(&plan.statements).await?;
         Ok(plan)
+    }
+
+    /// The plan, and why nothing of it may be run yet.
+    async fn planned(
+        &self,
+        views: &[ViewQuery],
+        options: SetupOptions,
+    ) -> Result<(SetupPlan, Option<String>), SourceError> {
+        let (needs, refused) = self.needs(views).await?;
+        let facts = self.facts(&needs).await?;
+        let options = SetupOptions { standby: options.standby || self.inner.standby.is_some(), ..options };
+        let plan = SetupPlan { statements: setup::plan(&facts, &needs, options), refused };
+        Ok((plan, setup::obstacle(&facts, &needs)))
     }
 
     /// The statements that [`Self::remove`] would run.
@@ -162,9 +175,13 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// The server cannot be asked, or refuses a statement.
+    /// The server cannot be asked, the slot is being read, or a statement is refused.
     pub async fn remove(&self) -> Result<Vec<String>, SourceError> {
-        let statements = self.removal_plan().await?;
+        let facts = self.facts(&Needs::default()).await?;
+        if let Some(why) = setup::removal_obstacle(&facts) {
+            return Err(SourceError::contract(why));
+        }
+        let statements = setup::removal(&facts);
         self.apply(&statements).await?;
         Ok(statements)
     }

@@ -15,8 +15,11 @@
 //! - The application's own statements never fail because of us. Postgres refuses UPDATE and DELETE on a published table
 //!   without a usable replica identity, so identities come first, and a table that has none stays out.
 //! - A publication is only narrowed, and only dropped, if it carries [`MARK`].
-//! - A slot that works is never dropped; one that Postgres invalidated is made anew, and the plan says so.
-//! - A line that begins with `--` explains. It is shown, and not run.
+//! - A slot that works is never dropped; one that Postgres invalidated is made anew, and the plan says so. So is one that is
+//!   older than the publication: Postgres looks the publication up as it was when a change was written, and no reader comes
+//!   past a change that is older than it.
+//! - A line that begins with `--` is a remark. It is shown, and neither run nor counted.
+//! - Of a plan with an [`obstacle`] nothing is run.
 
 mod apply;
 mod ddl;
@@ -108,11 +111,56 @@ impl Default for SetupOptions {
     }
 }
 
+/// Whether a line of a plan explains instead of being run.
+pub fn is_remark(line: &str) -> bool {
+    line.starts_with("--")
+}
+
+/// Why nothing of a plan may be run yet, with what to do first.
+pub(crate) fn obstacle(facts: &Facts, needs: &Needs) -> Option<String> {
+    if needs.tables.is_empty() && facts.publication.is_none() {
+        return None;
+    }
+    if facts.server.wal_level != "logical" {
+        return Some(format!(
+            "wal_level is `{}`: the log does not tell which rows changed, and no slot can be made; first ALTER SYSTEM SET \
+             wal_level = logical, and restart the server",
+            facts.server.wal_level
+        ));
+    }
+    let process = slot_before_publication(facts)?.active_pid?;
+    Some(format!(
+        "slot {slot} is being read by process {process}, and publication {publication} is to be made: the slot is older than \
+         it, cannot be read past that, and has to be made anew; stop Candor (or whoever reads the slot), then run `candor \
+         setup` again",
+        slot = name(&facts.slot_name),
+        publication = name(&facts.publication_name)
+    ))
+}
+
+/// The slot, if it is Candor's and there is no publication: one that is made now is younger.
+fn slot_before_publication(facts: &Facts) -> Option<&Slot> {
+    let slot = facts.slot.as_ref().filter(|slot| slot.is_ours(&facts.server.database));
+    slot.filter(|_| facts.publication.is_none())
+}
+
 /// The statements that bring the database to what is needed, in order. Empty if it is there.
 pub(crate) fn plan(facts: &Facts, needs: &Needs, options: SetupOptions) -> Vec<String> {
     let mut statements = Vec::new();
     if needs.tables.is_empty() && facts.publication.is_none() {
         return statements;
+    }
+    statements.extend(obstacle(facts, needs).map(|why| format!("-- {why}")));
+    let published = publish::statements(facts, needs, options);
+    let is_anew = slot_before_publication(facts).is_some() && !published.iter().all(|line| is_remark(line));
+    if is_anew {
+        // First: were the publication made and the slot not dropped, the next run would find nothing amiss.
+        statements.push(format!(
+            "-- slot {} is older than the publication, and cannot be read past that: made anew. What changed meanwhile was \
+             seen by nobody, so every entry is loaded again",
+            name(&facts.slot_name)
+        ));
+        statements.push(drop_slot(&facts.slot_name));
     }
     if options.replica_identity {
         for (table, need) in present(facts, needs) {
@@ -121,28 +169,38 @@ pub(crate) fn plan(facts: &Facts, needs: &Needs, options: SetupOptions) -> Vec<S
             }
         }
     }
-    statements.extend(publish::statements(facts, needs, options));
+    statements.extend(published);
     if options.standby {
         statements.extend(mark::statements(facts));
     }
     if options.event_trigger {
         statements.extend(ddl::statements(facts, options.standby));
     }
-    statements.extend(slot(facts));
+    if is_anew {
+        statements.push(create_slot(&facts.slot_name));
+    } else {
+        statements.extend(slot(facts));
+    }
     statements
+}
+
+/// Why nothing may be taken out yet, with what to do first.
+pub(crate) fn removal_obstacle(facts: &Facts) -> Option<String> {
+    let slot = facts.slot.as_ref().filter(|slot| slot.is_ours(&facts.server.database));
+    let process = slot?.active_pid?;
+    Some(format!(
+        "slot {} is being read by process {process}: stop Candor first; nothing is removed",
+        name(&facts.slot_name)
+    ))
 }
 
 /// The statements that take everything out that setup put in. Empty if there is nothing.
 pub(crate) fn removal(facts: &Facts) -> Vec<String> {
-    let slot = facts.slot.as_ref().filter(|slot| slot.is_ours(&facts.server.database));
-    if let Some(Slot { active_pid: Some(process), .. }) = slot {
-        return vec![format!(
-            "-- slot {} is being read by process {process}: stop Candor first; nothing is removed",
-            name(&facts.slot_name)
-        )];
+    if let Some(why) = removal_obstacle(facts) {
+        return vec![format!("-- {why}")];
     }
     let mut statements = Vec::new();
-    if slot.is_some() {
+    if facts.slot.as_ref().is_some_and(|slot| slot.is_ours(&facts.server.database)) {
         statements.push(drop_slot(&facts.slot_name));
     }
     let published = facts.publication.as_ref().filter(|publication| publication.is_ours);
@@ -165,7 +223,7 @@ fn present<'a>(facts: &'a Facts, needs: &'a Needs) -> impl Iterator<Item = (&'a 
 /// The slot comes last: from here on the log is kept, which costs disk until somebody reads it.
 fn slot(facts: &Facts) -> Vec<String> {
     let named = &facts.slot_name;
-    let create = format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput')", literal(named));
+    let create = create_slot(named);
     match &facts.slot {
         None => vec![create],
         Some(slot) if !slot.is_ours(&facts.server.database) => vec![format!(
@@ -186,6 +244,10 @@ fn slot(facts: &Facts) -> Vec<String> {
             ],
         },
     }
+}
+
+fn create_slot(slot: &str) -> String {
+    format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput')", literal(slot))
 }
 
 /// The statement that drops a slot.

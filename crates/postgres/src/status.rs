@@ -186,7 +186,9 @@ pub(crate) fn of(facts: &Facts, needs: &Needs) -> Status {
         }),
         tables,
         has_event_trigger: setup::has_event_triggers(facts),
-        needs_setup: !setup::plan(facts, needs, setup::SetupOptions::default()).is_empty(),
+        needs_setup: !setup::plan(facts, needs, setup::SetupOptions::default())
+            .iter()
+            .all(|line| setup::is_remark(line)),
         findings: findings::of(facts, needs),
     }
 }

@@ -242,7 +242,8 @@ async fn postgres<'c>(
     let (setup, statements) = if queries.is_empty() {
         (Setup::NotNeeded, 0)
     } else {
-        let statements = postgres.setup_plan(queries).await?.statements.len();
+        let plan = postgres.setup_plan(queries).await?;
+        let statements = plan.statements.iter().filter(|line| !candor_postgres::is_remark(line)).count();
         let setup = match (&status.slot, broken.is_empty()) {
             (None, _) => Setup::Missing,
             (Some(_), false) => Setup::Incomplete(broken),

@@ -13,6 +13,8 @@ mod maps;
 #[cfg(target_os = "linux")]
 mod postgres;
 mod reads;
+#[cfg(target_os = "linux")]
+mod repairs;
 mod serves;
 mod setups;
 mod tails;

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
+use tokio_postgres::error::SqlState;
 
 /// A quiet stream is asked for a sign of life this often; the answer also carries the watermark through quiet times.
 const QUIET: Duration = Duration::from_secs(1);
@@ -221,7 +222,7 @@ impl Task {
             };
             heard = Instant::now();
             match incoming {
-                Err(error) => return Some(self.explain(error)),
+                Err(error) => return Some(self.explain_end(error)),
                 Ok(Incoming::Keepalive { wal_end, reply_requested }) => {
                     if open.is_none() {
                         self.advance(&standing, wal_end.0, Vec::new());
@@ -363,6 +364,22 @@ impl Task {
                 }
             }
         })
+    }
+
+    /// Why a stream that stood has ended, in words that help. The slot was there; what is missing now is the publication, at the
+    /// place in the log that is read: the server looks it up as it was then. The code tells it, in whatever language the
+    /// server speaks.
+    fn explain_end(&self, failed: SessionError) -> SourceError {
+        if !failed.is(&SqlState::UNDEFINED_OBJECT) {
+            return self.explain(failed);
+        }
+        let (slot, publication) = (&self.options.slot, &self.options.publication);
+        SourceError::contract(format!(
+            "the log that the replication slot `{slot}` keeps has changes from when there was no publication `{publication}`, and \
+             cannot be read past them ({failed}): the publication was dropped, or made again after the slot. Mend: {}; then \
+             `candor setup`, which makes both as they are needed",
+            setup::drop_slot(slot)
+        ))
     }
 
     /// What the server says of the slot, in words that help.

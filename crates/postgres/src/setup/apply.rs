@@ -5,6 +5,7 @@
 //! so stopping half way leaves the application as it was, and running setup again goes on from there.
 
 use crate::fault;
+use crate::setup::is_remark;
 use candor_core::port::{Fault, SourceError};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -20,22 +21,22 @@ const SLOT_PATIENCE_MS: u64 = 60_000;
 /// How long one statement may take altogether, in case the server falls silent.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Runs the statements in order and returns those that were run, without explanations. Stops at the first that fails;
-/// the error says which were done.
+/// Runs the statements in order and returns those that were run, without remarks. Stops at the first that fails; the error
+/// says which were done, and which are left for another run or another role.
 ///
 /// The connection keeps no setting of ours, unless it breaks.
 pub(crate) async fn apply(client: &Client, statements: &[String]) -> Result<Vec<String>, SourceError> {
-    let mut done = Vec::new();
-    for statement in statements.iter().filter(|statement| !statement.starts_with("--")) {
+    let run: Vec<&String> = statements.iter().filter(|line| !is_remark(line)).collect();
+    for (at, statement) in run.iter().enumerate() {
         if let Err(mut error) = one(client, statement).await {
-            error.message = format!("{} (`{}`); {}", error.message, first_line(statement), progress(&done));
+            let progress = progress(&run[..at], &run[at..]);
+            error.message = format!("{} (`{}`); {progress}", error.message, first_line(statement));
             reset(client).await;
             return Err(error);
         }
-        done.push(statement.clone());
     }
     reset(client).await;
-    Ok(done)
+    Ok(run.into_iter().cloned().collect())
 }
 
 async fn one(client: &Client, statement: &str) -> Result<(), SourceError> {
@@ -47,7 +48,7 @@ async fn one(client: &Client, statement: &str) -> Result<(), SourceError> {
     };
     match tokio::time::timeout(PATIENCE, run).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(with_advice(&error, is_slot, patience_ms)),
+        Ok(Err(error)) => Err(with_advice(&error, statement, patience_ms)),
         Err(_) => Err(SourceError::slow(format!(
             "setting up the database: no answer within {} s; look at pg_stat_activity, then run setup again",
             PATIENCE.as_secs()
@@ -60,8 +61,9 @@ async fn reset(client: &Client) {
     let _ = tokio::time::timeout(Duration::from_secs(1), client.batch_execute("RESET lock_timeout")).await;
 }
 
-fn with_advice(error: &tokio_postgres::Error, is_slot: bool, patience_ms: u64) -> SourceError {
+fn with_advice(error: &tokio_postgres::Error, statement: &str, patience_ms: u64) -> SourceError {
     let mut told = fault::of("setting up the database", error);
+    let is_slot = statement.contains("_replication_slot(");
     let seconds = patience_ms / 1_000;
     let advice = match error.code() {
         Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE && is_slot => format!(
@@ -75,7 +77,11 @@ fn with_advice(error: &tokio_postgres::Error, is_slot: bool, patience_ms: u64) -
         ),
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             told.fault = Fault::Contract;
-            "run setup as the owner of the tables, with CREATE on the database and REPLICATION".to_owned()
+            who_may(statement).to_owned()
+        }
+        Some(code) if is_slot && *code == SqlState::OBJECT_IN_USE => {
+            told.fault = Fault::Contract;
+            "somebody reads the slot: stop Candor (or whoever it is), then run it again".to_owned()
         }
         Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
             "this is a standby: run setup on the primary".to_owned()
@@ -96,13 +102,33 @@ fn with_advice(error: &tokio_postgres::Error, is_slot: bool, patience_ms: u64) -
     told
 }
 
-fn progress(done: &[String]) -> String {
+/// Which role may run a statement of a plan. They are several where those who own tables do not read the log.
+fn who_may(statement: &str) -> &'static str {
+    let is_of = |what: &str| statement.contains(what);
+    if is_of("_replication_slot(") {
+        "a slot is for a role with REPLICATION: run this as the role that reads the log"
+    } else if is_of("EVENT TRIGGER") || is_of("candor.ddl()") {
+        "event triggers are for a superuser: run this as one"
+    } else if is_of(" PUBLICATION ") {
+        "a publication is for its owner, who owns its tables too and has CREATE on the database: run this as the owner of the \
+         tables"
+    } else if is_of("ALTER TABLE") {
+        "a replica identity is for the owner of the table: run this as that role"
+    } else {
+        "the schema candor and what is in it are for the role that made them, which needs CREATE on the database: run this as \
+         the owner of the tables"
+    }
+}
+
+/// What was run, and what was not, the one that failed first.
+fn progress(done: &[&String], left: &[&String]) -> String {
+    let list = |statements: &[&String]| {
+        statements.iter().map(|statement| first_line(statement)).collect::<Vec<_>>().join("; ")
+    };
+    let left = format!("left, shown in full by --dry-run: {}", list(left));
     match done {
-        [] => "nothing was changed".to_owned(),
-        _ => {
-            let lines: Vec<&str> = done.iter().map(|statement| first_line(statement)).collect();
-            format!("done before it, and kept: {}", lines.join("; "))
-        }
+        [] => format!("nothing was changed; {left}"),
+        _ => format!("done before it, and kept: {}; {left}", list(done)),
     }
 }
 

@@ -62,6 +62,34 @@ async fn a_slot_in_use_is_told_and_nothing_is_removed() {
 }
 
 #[tokio::test]
+async fn a_publication_is_not_made_beside_an_older_slot_that_is_being_read() {
+    let bench = Bench::start("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let needs = needs(&[("public.t", &[])]);
+    bench.set_up(&needs).await;
+    let reader = super::roles::Replication::start(&bench.cluster, "postgres");
+    assert_eq!(setup::obstacle(&bench.facts(&needs).await, &needs), None);
+    bench.cluster.psql("DROP PUBLICATION candor");
+    let facts = bench.facts(&needs).await;
+    let why = setup::obstacle(&facts, &needs).unwrap();
+    assert!(why.contains("is being read by process") && why.contains("stop Candor"), "{why}");
+    let statements = setup::plan(&facts, &needs, SetupOptions::default());
+    assert_eq!(statements[0], format!("-- {why}"));
+    // The slot comes first: where it cannot be dropped, there is no publication that the next run would be content with.
+    let error = bench.apply(&statements).await.unwrap_err();
+    assert!(
+        error.message.contains("stop Candor") && error.message.contains("nothing was changed"),
+        "{error:?}"
+    );
+    assert_eq!(bench.cluster.psql("SELECT count(*) FROM pg_publication"), "0");
+    drop(reader);
+    candor_testbed::until("nobody reads the slot", || {
+        bench.cluster.psql("SELECT count(*) FROM pg_replication_slots WHERE active") == "0"
+    });
+    assert_eq!(bench.set_up(&needs).await.iter().filter(|line| !setup::is_remark(line)).count(), 4);
+    assert_eq!(bench.plan(&needs, SetupOptions::default()).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_slot_nobody_reads_is_told_with_what_it_keeps_and_how_to_drop_it() {
     let bench = Bench::start("CREATE TABLE t (id int PRIMARY KEY, pad text)").await;
     let needs = needs(&[("public.t", &[])]);

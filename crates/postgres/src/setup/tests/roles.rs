@@ -82,7 +82,7 @@ async fn the_owner_publishes_and_a_role_with_replication_and_select_does_all_the
 
     // The owner has no REPLICATION: everything but the slot.
     let error = setup::apply(&owner, &statements).await.unwrap_err();
-    assert!(error.fault == Fault::Contract && error.message.contains("REPLICATION"), "{error:?}");
+    assert!(error.fault == Fault::Contract && error.message.contains("a role with REPLICATION"), "{error:?}");
     let rest = setup::plan(&facts(&candor, &needs).await, &needs, SetupOptions::default());
     assert_eq!(rest, ["SELECT pg_create_logical_replication_slot('candor', 'pgoutput')"]);
     setup::apply(&candor, &rest).await.unwrap();

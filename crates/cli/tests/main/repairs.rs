@@ -1,0 +1,125 @@
+//! A PostgreSQL source that somebody took apart, or that two roles set up: what is told, and that doing it helps.
+
+use crate::world::World;
+use candor_testbed::{Cluster, until};
+
+const SHOP: &str = "CREATE TABLE users (id int8 PRIMARY KEY, name text NOT NULL);
+    INSERT INTO users VALUES (1, 'Nina'), (2, 'Miles');";
+
+const VIEW: &str = r#"
+[view.user]
+owner = "accounts"
+source = "shop"
+key = ["id:int8"]
+sql = "SELECT id, name FROM users WHERE id = $1"
+"#;
+
+fn world(cluster: &Cluster, role: &str) -> World {
+    let world = World::bare();
+    configure(&world, cluster, role);
+    world
+}
+
+fn configure(world: &World, cluster: &Cluster, role: &str) {
+    let url = format!("postgres://{role}@{}/postgres", cluster.address());
+    let source = format!("[source.shop]\nkind = \"postgres\"\nurl = \"{url}\"\n");
+    world.file("candor.toml", &format!("{source}[server]\nhttp = \"127.0.0.1:0\"\n{VIEW}"));
+}
+
+fn slots(cluster: &Cluster) -> String {
+    cluster.psql("SELECT count(*) FROM pg_replication_slots")
+}
+
+#[test]
+fn a_publication_that_was_dropped_is_made_again_with_a_slot_that_can_read_it() {
+    let cluster = Cluster::start();
+    cluster.psql(SHOP);
+    let world = world(&cluster, "postgres");
+    world.candor(&["setup"]).expect(0);
+    cluster.psql("DROP PUBLICATION candor");
+    cluster.psql("UPDATE users SET name = 'Ella' WHERE id = 1");
+    world.candor(&["setup", "--dry-run"]).expect(0).says(&[
+        "-- slot \"candor\" is older than the publication",
+        "SELECT pg_drop_replication_slot('candor');",
+        "CREATE PUBLICATION",
+        "SELECT pg_create_logical_replication_slot('candor', 'pgoutput');",
+    ]);
+    world.candor(&["setup"]).expect(0).says(&["ran 4 statements", "every entry is loaded again"]);
+    let (_server, url) = world.serve();
+    for name in ["Etta", "Billie"] {
+        cluster.psql(&format!("UPDATE users SET name = '{name}' WHERE id = 1"));
+        let read = ["get", "user", "1", "--level", "strong", "--json", "--url", &url];
+        let told = world.candor(&read).expect(0).json();
+        assert_eq!(
+            (&told["value"]["name"], &told["receipt"]["proof"]),
+            (&name.into(), &"log".into()),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_slot_older_than_the_publication_is_named_with_the_statement_that_mends_it() {
+    let cluster = Cluster::start();
+    cluster.psql(SHOP);
+    let world = world(&cluster, "postgres");
+    world.candor(&["setup"]).expect(0);
+    // By hand, so that setup finds nothing amiss.
+    cluster.psql("DROP PUBLICATION candor");
+    cluster.psql("UPDATE users SET name = 'Ella' WHERE id = 1");
+    cluster.psql(
+        "CREATE PUBLICATION candor FOR TABLE users WITH (publish_via_partition_root = true); \
+         COMMENT ON PUBLICATION candor IS 'made by candor setup'",
+    );
+    world.candor(&["setup"]).expect(0).says(&["nothing to do"]);
+    let read = || world.candor(&["tail", "--count", "1", "--json"]);
+    until("the cause is told", || {
+        let told = read();
+        let text = format!("{}{}", told.out, told.err);
+        assert!(told.code != 0, "{told:?}");
+        assert!(!text.contains("there is no replication slot"), "{text}");
+        text.contains("when there was no publication `candor`")
+            && text.contains("SELECT pg_drop_replication_slot('candor'); then `candor setup`")
+    });
+    until("nobody reads the slot", || cluster.try_psql("SELECT pg_drop_replication_slot('candor')").is_ok());
+    world.candor(&["setup"]).expect(0).says(&["ran 1 statement"]);
+    let _followed = world.serve();
+}
+
+#[test]
+fn nothing_is_removed_while_somebody_reads_the_slot_and_that_is_an_error() {
+    let cluster = Cluster::start();
+    cluster.psql(SHOP);
+    let world = world(&cluster, "postgres");
+    world.candor(&["setup"]).expect(0);
+    let (server, url) = world.serve();
+    world
+        .candor(&["setup", "--remove"])
+        .expect(3)
+        .warns(&["slot \"candor\" is being read by process", "stop Candor first; nothing is removed"]);
+    let told = world.candor(&["setup", "--remove", "--json"]).expect(3).json();
+    assert!(told["error"]["what"].as_str().unwrap().contains("is being read by process"), "{told}");
+    let shown = world.candor(&["setup", "--remove", "--dry-run"]).expect(0);
+    let shown = shown.says(&["no statement to run", "-- slot \"candor\" is being read by process"]);
+    assert!(!shown.out.contains("removed;"), "{shown:?}");
+    assert_eq!(slots(&cluster), "1");
+    // Whoever follows the log notices, and lets the slot go.
+    cluster.psql("DROP PUBLICATION candor");
+    cluster.psql("UPDATE users SET name = 'Ella' WHERE id = 1");
+    until("setup makes both anew", || world.candor(&["setup"]).code == 0);
+    cluster.psql("UPDATE users SET name = 'Etta' WHERE id = 1");
+    let read = ["get", "user", "1", "--level", "strong", "--json", "--url", &url];
+    until("the log is followed again", || {
+        let told = world.candor(&read);
+        told.code == 0 && told.json()["receipt"]["proof"] == "log" && told.out.contains("Etta")
+    });
+    drop(server);
+    until("nobody reads the slot", || {
+        cluster.psql("SELECT count(*) FROM pg_replication_slots WHERE active") == "0"
+    });
+    let told = world.candor(&["setup", "--remove", "--json"]).expect(0).json();
+    let source = &told["sources"][0];
+    assert_eq!(source["statements"].as_array().map(Vec::len), Some(2), "{told}");
+    assert_eq!(source["remarks"].as_array().map(Vec::len), Some(1), "{told}");
+    assert_eq!(slots(&cluster), "0");
+}
