@@ -16,6 +16,10 @@ pub(crate) struct Catalog {
     /// Views that the view reads, by schema and name.
     pub(crate) views: BTreeMap<(String, String), StoredView>,
     pub(crate) publication: Option<Publication>,
+    /// The role that asked.
+    pub(crate) role: String,
+    /// `wal_level`, where the log does not tell which rows changed.
+    pub(crate) poor_wal_level: Option<String>,
 }
 
 /// A view of the database.
@@ -108,6 +112,7 @@ impl Catalog {
     /// Makes of it what it is after a setup that lacks nothing.
     pub(crate) fn set_up(&mut self) {
         self.publication = Some(Publication { via_root: true, ..Publication::default() });
+        self.poor_wal_level = None;
         for relation in self.relations.values_mut() {
             if matches!(relation.kind, Kind::Table | Kind::Partitioned) && relation.logged_as.is_none() {
                 relation.logged_as = Some(relation.full_name());

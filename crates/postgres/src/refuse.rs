@@ -253,9 +253,20 @@ fn untold(publication: &str, catalog: &Catalog, relation: &Relation, is_direct: 
     }
     if is_direct && !relation.is_readable {
         findings.push(refused(
-            format!("the role may not read `{name}`"),
-            format!("GRANT SELECT ON {} TO the role", relation.sql_name()),
+            format!("role {} may not read `{name}`", crate::catalog::quote(&catalog.role)),
+            format!("GRANT SELECT ON {} TO {}", relation.sql_name(), crate::catalog::quote(&catalog.role)),
         ));
+    }
+    if let Some(level) = &catalog.poor_wal_level {
+        // The first of what setup needs. What else is missing would only hide it.
+        findings.push(refused(
+            format!(
+                "wal_level is `{level}`: the log does not tell which rows changed; first ALTER SYSTEM SET wal_level = logical, \
+                 and restart the server"
+            ),
+            setup,
+        ));
+        return findings;
     }
     let Some(found) = &catalog.publication else {
         findings

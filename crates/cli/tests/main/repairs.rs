@@ -123,3 +123,76 @@ fn nothing_is_removed_while_somebody_reads_the_slot_and_that_is_an_error() {
     assert_eq!(source["remarks"].as_array().map(Vec::len), Some(1), "{told}");
     assert_eq!(slots(&cluster), "0");
 }
+
+/// The owner of the table may not read the log, and who reads the log owns nothing.
+const ROLES: &str = "CREATE ROLE owner LOGIN; CREATE ROLE candor LOGIN REPLICATION;
+    ALTER TABLE users OWNER TO owner; GRANT CREATE ON DATABASE postgres TO owner; GRANT SELECT ON users TO candor;";
+
+#[test]
+fn two_roles_set_up_and_remove_and_each_is_told_what_is_for_the_other() {
+    let cluster = Cluster::start();
+    cluster.psql(SHOP);
+    cluster.psql(ROLES);
+    let world = World::bare();
+    world
+        .file("candor.toml", &format!("[source.shop]\nkind = \"postgres\"\nurl = \"${{SHOP_URL}}\"\n{VIEW}"));
+    let by = |role: &str, args: &[&str]| {
+        let mut command = world.command(args);
+        command.env("SHOP_URL", format!("postgres://{role}@{}/postgres", cluster.address()));
+        crate::world::ran(command)
+    };
+    let of_owner = "a publication is for its owner";
+    let of_reader = "a slot is for a role with REPLICATION";
+    by("candor", &["check"]).expect(1).says(&["may not make the publication", "as the owner of the tables"]);
+    let told = by("candor", &["setup"]).expect(3).warns(&[of_owner, "nothing was changed", "--dry-run"]);
+    assert!(!told.err.contains(of_reader), "{told:?}");
+    by("owner", &["setup"]).expect(3).warns(&[
+        of_reader,
+        "done before it, and kept: CREATE PUBLICATION",
+        "left, shown in full by --dry-run: SELECT pg_create_logical_replication_slot('candor', 'pgoutput')",
+        "run `candor setup` again",
+    ]);
+    by("candor", &["setup"]).expect(0).says(&["ran 1 statement"]);
+    by("candor", &["check"]).expect(0).says(&["setup intact"]);
+
+    by("owner", &["setup", "--remove"]).expect(3).warns(&[of_reader, "nothing was changed"]);
+    by("candor", &["setup", "--remove"]).expect(3).warns(&[
+        of_owner,
+        "done before it, and kept: SELECT pg_drop_replication_slot('candor')",
+        "left, shown in full by --dry-run: DROP PUBLICATION \"candor\"",
+        "run `candor setup --remove` again",
+    ]);
+    by("owner", &["setup", "--remove"]).expect(0).says(&["ran 1 statement", "publication and slot are gone"]);
+    by("owner", &["setup", "--event-trigger"]).expect(3).warns(&["event triggers are for a superuser"]);
+}
+
+#[test]
+fn a_role_that_may_not_read_the_log_is_told_the_statement_that_lets_it() {
+    let cluster = Cluster::start();
+    cluster.psql(SHOP);
+    let world = world(&cluster, "postgres");
+    world.candor(&["setup"]).expect(0);
+    cluster.psql("CREATE ROLE reader LOGIN; GRANT SELECT ON users TO reader");
+    configure(&world, &cluster, "reader");
+    let told = world.candor(&["tail", "--count", "1"]);
+    assert!(told.code != 0, "{told:?}");
+    told.warns(&["role \"reader\" may not read the log", "ALTER ROLE \"reader\" REPLICATION"]);
+    cluster.psql("REVOKE SELECT ON users FROM reader");
+    world.candor(&["check"]).expect(1).says(&["GRANT SELECT ON public.users TO reader"]);
+}
+
+#[test]
+fn a_server_whose_log_tells_no_rows_is_named_before_anything_is_done() {
+    let cluster = Cluster::builder().setting("wal_level", "replica").start();
+    cluster.psql(SHOP);
+    let world = world(&cluster, "postgres");
+    let shown = world.candor(&["setup", "--dry-run"]).expect(0);
+    assert!(shown.out.lines().nth(1).unwrap().starts_with("-- wal_level is `replica`"), "{shown:?}");
+    world
+        .candor(&["setup"])
+        .expect(3)
+        .warns(&["wal_level is `replica`", "ALTER SYSTEM SET wal_level = logical"]);
+    assert_eq!(cluster.psql("SELECT count(*) FROM pg_publication"), "0");
+    let told = world.candor(&["serve"]).expect(3).warns(&["wal_level = logical, and restart the server"]);
+    assert!(!told.err.contains("no publication"), "{told:?}");
+}

@@ -62,8 +62,7 @@ pub(crate) async fn read(
     let everyone: BTreeSet<u32> =
         family.iter().flat_map(|kin| [kin.of, kin.other]).chain(bases.iter().copied()).collect();
     let mut places = places(client, &everyone.iter().copied().collect::<Vec<_>>()).await?;
-    let (publication, published) = read_publication(client, publication).await?;
-    let mut catalog = Catalog { publication, ..Catalog::default() };
+    let (mut catalog, published) = read_publication(client, publication).await?;
     let mut names = BTreeMap::new();
     for oid in bases {
         let Some(place) = places.remove(&oid) else { continue };
@@ -273,19 +272,20 @@ async fn places(client: &Client, oids: &[u32]) -> Result<BTreeMap<u32, Place>, E
     Ok(places)
 }
 
-/// The publication, and the tables it names.
-async fn read_publication(
-    client: &Client,
-    name: &str,
-) -> Result<(Option<Publication>, BTreeSet<u32>), Error> {
+/// Who asks, whether the log tells of rows, the publication, and the tables it names.
+async fn read_publication(client: &Client, name: &str) -> Result<(Catalog, BTreeSet<u32>), Error> {
     let row = client
-        .query_opt(
-            "SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, oid FROM pg_publication \
-             WHERE pubname = $1",
+        .query_one(
+            "SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, p.oid, current_user::text, \
+             nullif(current_setting('wal_level'), 'logical') \
+             FROM (SELECT) AS one LEFT JOIN pg_publication p ON p.pubname = $1",
             &[&name],
         )
         .await?;
-    let Some(row) = row else { return Ok((None, BTreeSet::new())) };
+    let catalog = Catalog { role: row.get(6), poor_wal_level: row.get(7), ..Catalog::default() };
+    if row.get::<_, Option<u32>>(5).is_none() {
+        return Ok((catalog, BTreeSet::new()));
+    }
     let leaves_out = ["insert", "update", "delete", "truncate"]
         .into_iter()
         .enumerate()
@@ -313,7 +313,8 @@ async fn read_publication(
         partial: partial.iter().map(|row| (row.get(0), kind(row.get(1)))).collect(),
         via_root: row.get(4),
     };
-    Ok((Some(publication), published.iter().map(|row| row.get(0)).collect()))
+    let catalog = Catalog { publication: Some(publication), ..catalog };
+    Ok((catalog, published.iter().map(|row| row.get(0)).collect()))
 }
 
 fn holder(place: &Place) -> Holder {

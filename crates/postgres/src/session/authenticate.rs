@@ -6,11 +6,13 @@
 use super::SessionError;
 use super::wire::{Wire, Word};
 use crate::options::ConnectOptions;
+use crate::setup::name;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::backend::{AuthenticationSaslBody, Message};
 use postgres_protocol::message::frontend;
+use tokio_postgres::error::SqlState;
 
 /// What the server says of itself before the first question.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +43,24 @@ pub(super) async fn enter(
     ];
     wire.put(|out| frontend::startup_message(parameters, out))?;
     wire.send().await?;
-    prove(&mut wire, options).await?;
-    let greeting = greeting(&mut wire).await?;
+    let entered = async {
+        prove(&mut wire, options).await?;
+        greeting(&mut wire).await
+    };
+    let greeting = entered.await.map_err(|error| with_mend(error, options))?;
     Ok((wire, greeting))
+}
+
+/// Of what the server refuses, the role that may not read the log is mended by one statement.
+fn with_mend(mut error: SessionError, options: &ConnectOptions) -> SessionError {
+    if error.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        let role = name(&options.user);
+        error.error.message.push_str(&format!(
+            "; role {role} may not read the log. Mend: ALTER ROLE {role} REPLICATION (on Amazon RDS: GRANT rds_replication TO \
+             {role})"
+        ));
+    }
+    error
 }
 
 /// Answers the server's demands until it is content.

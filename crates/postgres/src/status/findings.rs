@@ -112,14 +112,19 @@ fn role(facts: &Facts, needs: &Needs, findings: &mut Vec<Finding>) {
             ),
         ));
     }
-    if facts.publication.is_none() && !role.may_create && !needs.tables.is_empty() {
+    let mut asked = needs.tables.keys().filter_map(|key| facts.tables.get(key)?.as_ref());
+    let is_owner = asked.all(|table| table.all().all(|relation| relation.is_owned));
+    if facts.publication.is_none() && !needs.tables.is_empty() && !(role.may_create && is_owner) {
+        // CREATE alone does not help who owns no tables: a publication is for their owner.
+        let grant = format!(
+            ", or: GRANT CREATE ON DATABASE {} TO {}",
+            name(&facts.server.database),
+            name(&role.name)
+        );
+        let grant = if is_owner { grant.as_str() } else { "" };
         findings.push(note(
             format!("role {} may not make the publication", name(&role.name)),
-            format!(
-                "run `candor setup` as the owner of the tables, or: GRANT CREATE ON DATABASE {} TO {}",
-                name(&facts.server.database),
-                name(&role.name)
-            ),
+            format!("run `candor setup` as the owner of the tables, with CREATE on the database{grant}"),
         ));
     }
 }

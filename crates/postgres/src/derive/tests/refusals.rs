@@ -156,7 +156,7 @@ fn a_role_with_little_is_told_what_it_lacks() {
     assert_eq!(ways(&ask("SELECT name FROM genre WHERE genre_id = $1")), ["genre.genre_id = $1"]);
     assert!(
         refusals_of(&ask("SELECT name FROM track WHERE track_id = $1"))[0]
-            .contains("GRANT SELECT ON public.track")
+            .contains("GRANT SELECT ON public.track TO reader")
     );
     bench.cluster.psql("REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC");
     assert!(refusals_of(&ask("SELECT name FROM genre WHERE genre_id = $1"))[0].contains("GRANT TEMPORARY"));
