@@ -8,6 +8,7 @@
 //!
 //! The shape of the JSON is described in [`json`].
 
+mod brief;
 mod human;
 mod json;
 mod postgres;
@@ -23,12 +24,14 @@ use clap::Args;
 use report::Report;
 
 pub(crate) const AFTER: &str = "\
-Says of every view which tables and columns it reads, what invalidates its answers, which levels can be \
-promised, and what stands in the way, with the place in candor.toml and the mend. Changes nothing.
+Says what stands in the way of the sources and of every view, with the place in candor.toml and the mend, in the \
+order in which to mend it; of views that hold, in a line each, what proves their answers and what ends them. Of views \
+that are named it says everything: the tables and columns they read, what ends their answers, and which levels can be \
+promised. Changes nothing.
 
 Examples:
   candor check
-  candor check user cart              only these views
+  candor check user cart              only these views, in full
   candor check --json | jq '.views[] | select(.verdict != \"holds\") | .findings'
 
 Exits with 1 if a view is refused or the change log is missing or incomplete, and with 4 if a source cannot \
@@ -37,7 +40,7 @@ be reached; what the other sources say is reported all the same.";
 /// What `candor check` takes.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// Only these views
+    /// Only these views, in full
     views: Vec<String>,
 }
 
@@ -55,7 +58,7 @@ pub(crate) async fn run(global: &Global, args: &CheckArgs, terminal: &Terminal) 
     if terminal.is_json() {
         terminal.json(&json::render(&report, failure.as_ref()));
     } else {
-        terminal.out(human::render(&report, terminal.paint()));
+        terminal.out(human::render(&report, !args.views.is_empty(), terminal.paint()));
     }
     if let Some(failure) = failure {
         failure.tell_people(terminal);

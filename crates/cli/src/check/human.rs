@@ -1,5 +1,7 @@
-//! The report for people, in a hundred columns.
+//! The report for people, in a hundred columns, ordered by what to do first: the sources, then the views as [`super::brief`]
+//! orders them, at last one line that names what is refused. Views that were named are told in full.
 
+use super::brief;
 use super::json::application_tags;
 use super::postgres;
 use super::report::{MissedSource, Report, Setup, SourceReport, Status, Verdict, ViewReport};
@@ -10,11 +12,15 @@ use candor_server::Config;
 /// The width of the names at the left.
 pub(super) const NAMES: usize = 13;
 
-/// The report as text.
-pub(super) fn render(report: &Report<'_>, paint: Paint) -> String {
+/// The report as text; with `is_full`, of views that hold as well.
+pub(super) fn render(report: &Report<'_>, is_full: bool, paint: Paint) -> String {
     let mut parts: Vec<String> = report.sources.iter().map(|one| source(one, paint)).collect();
     parts.extend(report.missed.iter().map(|one| missed(one, paint)));
-    parts.extend(report.views.iter().map(|one| view(report.config, one, paint)));
+    if is_full {
+        parts.extend(brief::ordered(report).into_iter().map(|one| view(report.config, one, paint)));
+    } else {
+        parts.extend(brief::views(report, paint));
+    }
     parts.push(summary(report, paint));
     parts.join("\n\n")
 }
@@ -95,8 +101,9 @@ fn count_rows(rows: u64) -> String {
     if rows == 1 { "1 change".to_owned() } else { format!("{rows} changes") }
 }
 
-fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
-    let (declared, contract) = (view.declared, &view.declared.contract);
+/// The first line of a view: its name, and what becomes of it.
+pub(super) fn verdict(view: &ViewReport<'_>, paint: Paint) -> String {
+    let name = &view.declared.name;
     let (mark, shown) = match view.verdict {
         Verdict::Holds => (paint.good("✓"), paint.good("holds")),
         Verdict::WaitsForSetup => (paint.warn("…"), paint.warn("waits for setup")),
@@ -107,9 +114,16 @@ fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
         Verdict::WaitsForSetup => "waits for setup",
         other => other.word(),
     };
-    let left = format!("✓ view {}", declared.name);
-    let painted = format!("{mark} {}", paint.bold(&format!("view {}", declared.name)));
-    let mut lines = vec![header(&left, word, &painted, &shown)];
+    let left = format!("✓ view {name}");
+    let painted = format!("{mark} {}", paint.bold(&format!("view {name}")));
+    header(&left, word, &painted, &shown)
+}
+
+/// Everything of a view, what stands in its way first.
+pub(super) fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
+    let (declared, contract) = (view.declared, &view.declared.contract);
+    let mut lines = vec![verdict(view, paint)];
+    lines.extend(findings(view, paint));
     let place = config.place(&declared.span(""));
     let mut say = |name: &str, text: &str| lines.push(row(paint, 2, name, NAMES, text));
     say("owner", &format!("{}, in {}:{place}", contract.owner, config.file().display()));
@@ -151,17 +165,18 @@ fn view(config: &Config, view: &ViewReport<'_>, paint: Paint) -> String {
         "default",
         &format!("{}{critical}; lives {ttl}, absent {absent}; refresh {}", contract.level, contract.refresh),
     );
-    for promise in &view.promises {
+    // Of one that is refused they all say no more than that.
+    for promise in view.promises.iter().filter(|_| view.verdict != Verdict::Refused) {
         let can = if promise.can { paint.good("yes") } else { paint.bad("no ") };
         let at = 2 + NAMES + 5;
         let name = format!("{:NAMES$}", promise.level);
         lines.push(format!("  {}{can}  {}", paint.dim(&name), wrap(&promise.why, at, at)));
     }
-    lines.extend(findings(view, paint));
     lines.join("\n")
 }
 
-fn findings(view: &ViewReport<'_>, paint: Paint) -> Vec<String> {
+/// What stands in a view's way, with the mends.
+pub(super) fn findings(view: &ViewReport<'_>, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     // What setup mends is said once, at the source.
     for found in view.findings.iter().filter(|found| !found.is_setup) {
@@ -229,13 +244,16 @@ fn invalidated(view: &ViewReport<'_>) -> Vec<String> {
 fn summary(report: &Report<'_>, paint: Paint) -> String {
     let mut parts =
         vec![format!("{} of {} hold", report.count(Verdict::Holds), count(report.views.len(), "view"))];
-    for (number, what) in [
-        (report.count(Verdict::Refused), "refused"),
-        (report.count(Verdict::WaitsForSetup), "waiting for setup"),
-        (report.count(Verdict::Unchecked), "unchecked"),
+    for (verdict, what) in [
+        (Verdict::Refused, "refused"),
+        (Verdict::WaitsForSetup, "waiting for setup"),
+        (Verdict::Unchecked, "unchecked"),
     ] {
+        let number = report.count(verdict);
         if number > 0 {
-            parts.push(format!("{number} {what}"));
+            let names =
+                if verdict == Verdict::Refused { brief::names(report, verdict) } else { String::new() };
+            parts.push(format!("{number} {what}{names}"));
         }
     }
     if report.warnings() > 0 {
@@ -250,7 +268,7 @@ fn summary(report: &Report<'_>, paint: Paint) -> String {
     if !unset.is_empty() {
         parts.push(format!("run `candor setup` for {}", unset.join(", ")));
     }
-    let text = format!("{}.", parts.join(", "));
+    let text = wrap(&format!("{}.", parts.join(", ")), 0, 0);
     if report.is_sound() { paint.good(&text) } else { paint.bad(&text) }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 #[test]
 fn a_sound_configuration_is_told_in_full() {
     let world = World::new();
-    let told = world.candor(&["check"]).expect(0).says(&[
+    let told = world.candor(&["check", "track", "price", "top"]).expect(0).says(&[
         "setup intact",
         "✓ view track",
         "key          id:int8",
@@ -23,6 +23,33 @@ fn a_sound_configuration_is_told_in_full() {
     assert!(told.out.lines().all(|line| line.chars().count() <= 100), "{}", told.out);
     let one = world.candor(&["check", "price"]).expect(0);
     assert!(one.out.contains("view price") && !one.out.contains("view track"));
+}
+
+#[test]
+fn without_names_a_view_that_holds_takes_a_line_and_what_is_to_be_mended_comes_first() {
+    let world = World::new();
+    let told = world.candor(&["check"]).expect(0).says(&[
+        "\n✓ view track  log    track.id = $1, album.id as met\n",
+        "\n✓ view price  log    price.track_id = $1",
+        "\n✓ view top    clock  ",
+        "3 of 3 views hold.",
+    ]);
+    assert!(told.out.lines().all(|line| line.chars().count() <= 100), "{}", told.out);
+    assert!(!told.out.contains("reads ") && !told.out.contains("default "), "{}", told.out);
+
+    // The last of the file is refused, the second has a warning.
+    let wide = "[view.wide]\nowner = \"x\"\nsource = \"shop\"\nkey = [\"id:int8\"]\n\
+        sql = \"SELECT id, (SELECT count(*) FROM track WHERE album_id = album.id) AS n FROM album WHERE id = $1\"\n";
+    world.configure(
+        "",
+        &format!("{wide}{}", VIEWS.replace("SELECT id, name FROM track", "SELECT id, nme FROM track")),
+    );
+    world.candor(&["setup"]).expect(0);
+    let told = world.candor(&["check"]).expect(1).says(&["mend:", "owner        catalogue, in candor.toml"]);
+    let place = |text: &str| told.out.find(text).unwrap_or_else(|| panic!("`{text}` is not in {}", told.out));
+    let order = ["source shop", "✗ view top", "there is no column", "✓ view wide", "warning", "✓ view track"];
+    assert!(order.map(place).is_sorted(), "{}", told.out);
+    assert_eq!(told.out.lines().last(), Some("3 of 4 views hold, 1 refused (top), 1 warning."));
 }
 
 #[test]
