@@ -9,6 +9,7 @@ use candor_server::config::{Complaint, SourceDeclaration, SourceKind};
 use candor_server::{Config, Database, Prepared, Service, Survey, process_environment};
 use candor_sqlite::{Sqlite, SqliteOptions};
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
 
 /// How long a log may take to be followed before reads are tried without it.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(3);
@@ -16,8 +17,19 @@ const FOLLOW_WITHIN: Duration = Duration::from_secs(3);
 /// Setup waits for writers that hold the database, rather than to be told to come again.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is warned of while a connection string is completed; a command's own report has no place for it.
+const WARNINGS: &str = "off,candor_postgres::options=warn";
+
 /// Runs a command on a runtime of its own.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    // Whoever has set one up already hears it there.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(WARNINGS))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .try_init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal(format!("no runtime: {error}")))?;
     let outcome = runtime.block_on(work);

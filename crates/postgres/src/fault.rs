@@ -6,7 +6,9 @@ use tokio_postgres::error::SqlState;
 /// A failed call of the client library while doing something (`a fill of view \`user\``).
 pub(crate) fn of(doing: &str, error: &tokio_postgres::Error) -> SourceError {
     let Some(db) = error.as_db_error() else {
-        return SourceError::down(format!("{doing}: {}", with_causes(error)));
+        let told = with_causes(error);
+        let next = next_step(&told);
+        return SourceError::down(format!("{doing}: {told}{next}"));
     };
     let mut message = format!("{doing}: {} ({})", db.message(), db.code().code());
     for part in [db.detail(), db.hint()].into_iter().flatten() {
@@ -14,6 +16,19 @@ pub(crate) fn of(doing: &str, error: &tokio_postgres::Error) -> SourceError {
         message.push_str(part);
     }
     SourceError { fault: fault(db.code()), message }
+}
+
+/// What to do about what the client library refuses by itself, which it says in few words and without a code.
+fn next_step(told: &str) -> &'static str {
+    if told.contains("password missing") {
+        "; the server asks for a password, and none is given: set PGPASSWORD, or write it in the url (as ${NAME}, from the \
+         environment), or in ~/.pgpass as host:port:database:user:password (mode 600: one that others may read is not used)"
+    } else if told.contains("server does not support TLS") {
+        "; the server has no TLS, and sslmode demands it: switch it on there (ssl = on), or say sslmode=prefer here, where \
+         nobody on the way can listen"
+    } else {
+        ""
+    }
 }
 
 /// Whose fault an SQLSTATE is.

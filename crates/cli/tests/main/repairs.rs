@@ -196,3 +196,38 @@ fn a_server_whose_log_tells_no_rows_is_named_before_anything_is_done() {
     let told = world.candor(&["serve"]).expect(3).warns(&["wal_level = logical, and restart the server"]);
     assert!(!told.err.contains("no publication"), "{told:?}");
 }
+
+#[test]
+fn a_password_or_tls_that_is_missing_is_told_with_the_next_step() {
+    let cluster = Cluster::builder().password("right-and-secret").start();
+    cluster.psql(SHOP);
+    let world = world(&cluster, "postgres");
+    let check = || {
+        let mut command = world.command(&["check"]);
+        command.env("HOME", world.path());
+        for name in ["PGPASSWORD", "PGPASSFILE", "PGSSLMODE", "PGSERVICE"] {
+            command.env_remove(name);
+        }
+        command
+    };
+    crate::world::ran(check()).expect(4).warns(&["PGPASSWORD", "~/.pgpass", "mode 600"]);
+    let passfile = world.file(".pgpass", "*:*:*:postgres:right-and-secret\n");
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&passfile, mode).unwrap();
+    };
+    mode(0o644);
+    let told =
+        crate::world::ran(check()).expect(4).warns(&["can be read by others and is not used", "chmod 0600"]);
+    assert_eq!(told.err.matches("can be read by others").count(), 1, "{told:?}");
+    mode(0o600);
+    crate::world::ran(check()).expect(1).says(&["setup missing"]);
+    let mut tls = check();
+    tls.env("PGSSLMODE", "require");
+    crate::world::ran(tls).expect(4).warns(&["sslmode=prefer"]);
+    let mut service = check();
+    service.env("PGSERVICE", "shop");
+    let told = crate::world::ran(service);
+    assert!(told.code != 0, "{told:?}");
+    told.warns(&["PGSERVICE is set"]);
+}

@@ -32,6 +32,13 @@ pub(super) fn complete(
     mut given: Parameters,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<ConnectOptions, String> {
+    // What it means is in a file of libpq's that is not read here; to pass it over would lead to another server in silence.
+    if let Some(service) = env("PGSERVICE").filter(|service| !service.is_empty()) {
+        return Err(format!(
+            "PGSERVICE is set (`{service}`), and service files are not read here; write the service's parameters here, and \
+             unset PGSERVICE"
+        ));
+    }
     for (name, variable) in VARIABLES {
         if !given.contains_key(name)
             && let Some(value) = env(variable).filter(|value| !value.is_empty())

@@ -159,3 +159,13 @@ fn the_password_file_is_read_if_it_is_private() {
     mode(0o640);
     assert_eq!(password("host=h dbname=d user=u"), None);
 }
+
+#[test]
+fn a_service_is_refused_wherever_it_is_named() {
+    for refused in
+        [parse("service=shop").unwrap_err(), parse_with("host=h", &[("PGSERVICE", "shop")]).unwrap_err()]
+    {
+        assert!(refused.contains("write the service's parameters here"), "{refused}");
+    }
+    assert!(parse_with("host=h user=u", &[("PGSERVICE", "")]).is_ok());
+}
