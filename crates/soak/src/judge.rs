@@ -122,6 +122,10 @@ impl Judge {
                 );
             }
         }
+        if !broken.is_empty() && is_clouded(&seen, truth) {
+            self.report.unknown += 1;
+            return;
+        }
         for (promise, superseded) in broken {
             let told = self.report.broke(promise);
             if told {
@@ -192,6 +196,19 @@ impl Judge {
         }
         Some(Broken::Cut)
     }
+}
+
+/// Commits that nobody has put on disk yet lie no further back than the server's `wal_writer_delay` of two seconds.
+const UNWRITTEN: Nanos = 2_500_000_000;
+
+/// Whether a list may show what a crash took back. Such a commit is in no log, and where it takes away what an earlier one had
+/// put there, the sum is that of a list which the earlier one never came to.
+fn is_clouded(seen: &Observation, truth: &Truth) -> bool {
+    let is_list = matches!(seen.content, Content::List { .. });
+    let is_before = |(crashed, recovered): &(Nanos, Nanos)| {
+        seen.begun < *recovered && seen.begun.saturating_add(UNWRITTEN) > *crashed
+    };
+    is_list && truth.crashes.iter().any(is_before)
 }
 
 /// What the answer claims: everything visible before the moment is in it.
@@ -359,6 +376,44 @@ mod tests {
             let mut judge = Judge::new(Report::begun(1));
             let seen = Observation { content, ..seen.clone() };
             assert_eq!(judge.together(&seen, &truth, &finding), broken);
+        }
+    }
+
+    /// A shelf that got two items. Whoever reads the first one's nonce alone lacks the second, or a crash took back that
+    /// somebody took it away.
+    fn shelf() -> Truth {
+        let mut truth = Truth::new();
+        let on_it = Place { shelf: 3, ..PLACE };
+        for (id, lsn) in [(1, 100), (2, 200)] {
+            truth.begin(id, 0, 10, PLACE, 0);
+            truth.logged(&Commit { lsn, changes: vec![(id, 1, 500 + id, on_it)] });
+            truth.seen(0, id, 1, 500 + id, lsn * 10_000_000);
+        }
+        truth
+    }
+
+    /// A strong read of the shelf that lacks the second item.
+    fn lacking(begun: Nanos) -> Observation {
+        let content = Content::List { shelf: 3, sum: 501 };
+        Observation { content, asked: Asked::Strong, given: None, ..shown(begun, 1, 1, 501) }
+    }
+
+    fn false_receipts(truth: &Truth, seen: Observation) -> (u64, u64) {
+        let mut judge = Judge::new(Report::begun(1));
+        judge.hold(seen, truth, &Faults::default());
+        (judge.report.violations(), judge.report.unknown)
+    }
+
+    #[test]
+    fn a_list_that_a_crash_may_have_taken_back_is_not_known() {
+        let (mut truth, begun) = (shelf(), 5_000_000_000);
+        assert_eq!(false_receipts(&truth, lacking(begun)), (1, 0));
+        truth.recovered(begun + 1_000_000_000, NEVER, 300);
+        truth.settle(begun + 2_000_000_000);
+        assert_eq!(false_receipts(&truth, lacking(begun)), (0, 1));
+        // Long before, everything was on disk; and what began afterwards shows the new history.
+        for begun in [begun - 2_000_000_000, begun + 3_000_000_000] {
+            assert_eq!(false_receipts(&truth, lacking(begun)), (1, 0));
         }
     }
 }
