@@ -111,9 +111,10 @@ const SCHEMA_DONE: &str = "";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_tells_of_transactions_before_they_commit_is_refused_with_the_mend() {
     let cluster = cluster();
-    cluster.psql("SELECT pg_create_logical_replication_slot('candor', 'pgoutput', false, true)");
     let postgres = Postgres::open(options(&cluster));
     postgres.setup(&[item()]).await.expect("setup");
+    cluster.psql("SELECT pg_drop_replication_slot('candor')");
+    cluster.psql("SELECT pg_create_logical_replication_slot('candor', 'pgoutput', false, true)");
     let world = World::beside(cluster, postgres, &[item()]).await;
     world.only_tells(1, ITEM, 1).await;
     world.cluster.psql("BEGIN; UPDATE item SET price = 2 WHERE id = 1; PREPARE TRANSACTION 'one'");

@@ -5,7 +5,7 @@ use candor_testbed::Cluster;
 
 fn calls(cluster: &Cluster) -> u64 {
     let counted = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements \
-        WHERE query LIKE '%candor_answer%FROM public.users%' AND query NOT LIKE '%pg_stat_statements%'";
+        WHERE query LIKE '%name FROM users WHERE%' AND query NOT LIKE '%pg_stat_statements%'";
     cluster.psql(counted).parse().unwrap()
 }
 
