@@ -199,6 +199,7 @@ impl Compiler<'_> {
             }
             self.findings.extend(refuse::unprovable(self.publication, &seen.told, &seen.catalog));
             self.findings.extend(refuse::names_from_elsewhere(&seen.told, &seen.catalog, &seen.names));
+            self.look_as_filled().await.map_err(|error| fault::of(doing, &error))?;
             let hiding = self.hiding(&seen.told).await.map_err(|error| fault::of(doing, &error))?;
             #[cfg(candor_sabotage)]
             let hiding = if is(Sabotage::NamesOfCompiler) { Vec::new() } else { hiding };

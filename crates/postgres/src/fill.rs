@@ -179,7 +179,7 @@ async fn one_by_one(
     doing: &str,
 ) -> Result<RawFill, Unfilled> {
     let limit = pool.options().statement_timeout + GRACE;
-    let reading = Reading::begin(pool, held, Some(&plan.compiled.path.as_sql())).await?;
+    let reading = Reading::begin(pool, held, Some(&plan.path)).await?;
     let mut answers = Vec::with_capacity(keys.len());
     let mut bytes_left = plan.bounds.bytes_max;
     for key in keys {
@@ -264,11 +264,10 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
     let statement = plan.statement(keys);
     let values = plan.values(keys);
     let is_pooled = held.route == Route::Pooler;
-    let path = plan.compiled.path.as_sql();
     let prepared = if is_pooled {
         None
     } else {
-        if let Err(error) = held.look_into(&path).await {
+        if let Err(error) = held.look_into(&plan.path).await {
             return Ok(Err(error));
         }
         match held.prepared(&statement.sql, &statement.types).await {
@@ -276,7 +275,7 @@ async fn ask(held: &mut Held, asking: &Asking<'_>, statement_timeout: Duration) 
             Err(error) => return Ok(Err(error)),
         }
     };
-    let before = before(is_pooled.then_some(&path), held.in_recovery, statement_timeout);
+    let before = before(is_pooled.then_some(&*plan.path), held.in_recovery, statement_timeout);
     let client = &held.client;
     let asked = async {
         let stream = match &prepared {

@@ -190,9 +190,9 @@ impl View {
         self.kept.lock().plan.clone()
     }
 
-    /// Takes a plan in. One under which the view means something else than before, or nothing, ends what was told: entries of the former
-    /// are proven by changes of what is not read any more. The next fence finds out, and no fill is kept until the log is
-    /// followed anew.
+    /// Takes a plan in. One under which the view means something else than before, or nothing, ends what was told: entries of
+    /// the former are proven by changes of what is not read any more. The next fence finds out, and no fill is kept until the
+    /// log is followed anew.
     fn keep(&self, turn: u64, plan: Option<Arc<FillPlan>>, facets: &Facets) {
         let mut kept = self.kept.lock();
         if turn < kept.turn {

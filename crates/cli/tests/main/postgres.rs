@@ -4,10 +4,10 @@ use crate::world::{Running, World};
 use candor_testbed::until;
 use candor_testbed::{Cluster, Mode};
 
-const SHOP: &str = "CREATE TABLE users (id int8 PRIMARY KEY, name text NOT NULL);
+pub(crate) const SHOP: &str = "CREATE TABLE users (id int8 PRIMARY KEY, name text NOT NULL);
     INSERT INTO users VALUES (1, 'Nina'), (2, 'Miles');";
 
-const VIEW: &str = r#"
+pub(crate) const VIEW: &str = r#"
 [view.user]
 owner = "accounts"
 source = "shop"
@@ -18,10 +18,14 @@ sql = "SELECT id, name FROM users WHERE id = $1"
 fn world(cluster: &Cluster) -> World {
     cluster.psql(SHOP);
     let world = World::bare();
-    let url = cluster.url("postgres");
+    configure(&world, &cluster.url("postgres"));
+    world
+}
+
+/// The shop at this address.
+pub(crate) fn configure(world: &World, url: &str) {
     let source = format!("[source.shop]\nkind = \"postgres\"\nurl = \"{url}\"\n");
     world.file("candor.toml", &format!("{source}[server]\nhttp = \"127.0.0.1:0\"\n{VIEW}"));
-    world
 }
 
 /// The status of `/readyz`, and what it says.

@@ -1,29 +1,28 @@
 //! A PostgreSQL source that somebody took apart, or that two roles set up: what is told, and that doing it helps.
 
+use crate::postgres::{SHOP, VIEW, configure};
 use crate::world::World;
 use candor_testbed::{Cluster, until};
 
-const SHOP: &str = "CREATE TABLE users (id int8 PRIMARY KEY, name text NOT NULL);
-    INSERT INTO users VALUES (1, 'Nina'), (2, 'Miles');";
-
-const VIEW: &str = r#"
-[view.user]
-owner = "accounts"
-source = "shop"
-key = ["id:int8"]
-sql = "SELECT id, name FROM users WHERE id = $1"
-"#;
-
-fn world(cluster: &Cluster, role: &str) -> World {
+/// The shop of a server that was asked for, as a role that owns everything.
+fn shop(cluster: &Cluster) -> World {
+    cluster.psql(SHOP);
     let world = World::bare();
-    configure(&world, cluster, role);
+    configure(&world, &by("postgres", cluster));
     world
 }
 
-fn configure(world: &World, cluster: &Cluster, role: &str) {
-    let url = format!("postgres://{role}@{}/postgres", cluster.address());
-    let source = format!("[source.shop]\nkind = \"postgres\"\nurl = \"{url}\"\n");
-    world.file("candor.toml", &format!("{source}[server]\nhttp = \"127.0.0.1:0\"\n{VIEW}"));
+/// The same after setup.
+fn set_up() -> (Cluster, World) {
+    let cluster = Cluster::start();
+    let world = shop(&cluster);
+    world.candor(&["setup"]).expect(0);
+    (cluster, world)
+}
+
+/// The address for this role.
+fn by(role: &str, cluster: &Cluster) -> String {
+    format!("postgres://{role}@{}/postgres", cluster.address())
 }
 
 fn slots(cluster: &Cluster) -> String {
@@ -32,10 +31,7 @@ fn slots(cluster: &Cluster) -> String {
 
 #[test]
 fn a_publication_that_was_dropped_is_made_again_with_a_slot_that_can_read_it() {
-    let cluster = Cluster::start();
-    cluster.psql(SHOP);
-    let world = world(&cluster, "postgres");
-    world.candor(&["setup"]).expect(0);
+    let (cluster, world) = set_up();
     cluster.psql("DROP PUBLICATION candor");
     cluster.psql("UPDATE users SET name = 'Ella' WHERE id = 1");
     world.candor(&["setup", "--dry-run"]).expect(0).says(&[
@@ -60,10 +56,7 @@ fn a_publication_that_was_dropped_is_made_again_with_a_slot_that_can_read_it() {
 
 #[test]
 fn a_slot_older_than_the_publication_is_named_with_the_statement_that_mends_it() {
-    let cluster = Cluster::start();
-    cluster.psql(SHOP);
-    let world = world(&cluster, "postgres");
-    world.candor(&["setup"]).expect(0);
+    let (cluster, world) = set_up();
     // By hand, so that setup finds nothing amiss.
     cluster.psql("DROP PUBLICATION candor");
     cluster.psql("UPDATE users SET name = 'Ella' WHERE id = 1");
@@ -88,10 +81,7 @@ fn a_slot_older_than_the_publication_is_named_with_the_statement_that_mends_it()
 
 #[test]
 fn nothing_is_removed_while_somebody_reads_the_slot_and_that_is_an_error() {
-    let cluster = Cluster::start();
-    cluster.psql(SHOP);
-    let world = world(&cluster, "postgres");
-    world.candor(&["setup"]).expect(0);
+    let (cluster, world) = set_up();
     let (server, url) = world.serve();
     world
         .candor(&["setup", "--remove"])
@@ -136,44 +126,43 @@ fn two_roles_set_up_and_remove_and_each_is_told_what_is_for_the_other() {
     let world = World::bare();
     world
         .file("candor.toml", &format!("[source.shop]\nkind = \"postgres\"\nurl = \"${{SHOP_URL}}\"\n{VIEW}"));
-    let by = |role: &str, args: &[&str]| {
+    let run = |role: &str, args: &[&str]| {
         let mut command = world.command(args);
-        command.env("SHOP_URL", format!("postgres://{role}@{}/postgres", cluster.address()));
+        command.env("SHOP_URL", by(role, &cluster));
         crate::world::ran(command)
     };
     let of_owner = "a publication is for its owner";
     let of_reader = "a slot is for a role with REPLICATION";
-    by("candor", &["check"]).expect(1).says(&["may not make the publication", "as the owner of the tables"]);
-    let told = by("candor", &["setup"]).expect(3).warns(&[of_owner, "nothing was changed", "--dry-run"]);
+    run("candor", &["check"]).expect(1).says(&["may not make the publication", "as the owner of the tables"]);
+    let told = run("candor", &["setup"]).expect(3).warns(&[of_owner, "nothing was changed", "--dry-run"]);
     assert!(!told.err.contains(of_reader), "{told:?}");
-    by("owner", &["setup"]).expect(3).warns(&[
+    run("owner", &["setup"]).expect(3).warns(&[
         of_reader,
         "done before it, and kept: CREATE PUBLICATION",
         "left, shown in full by --dry-run: SELECT pg_create_logical_replication_slot('candor', 'pgoutput')",
         "run `candor setup` again",
     ]);
-    by("candor", &["setup"]).expect(0).says(&["ran 1 statement"]);
-    by("candor", &["check"]).expect(0).says(&["setup intact"]);
+    run("candor", &["setup"]).expect(0).says(&["ran 1 statement"]);
+    run("candor", &["check"]).expect(0).says(&["setup intact"]);
 
-    by("owner", &["setup", "--remove"]).expect(3).warns(&[of_reader, "nothing was changed"]);
-    by("candor", &["setup", "--remove"]).expect(3).warns(&[
+    run("owner", &["setup", "--remove"]).expect(3).warns(&[of_reader, "nothing was changed"]);
+    run("candor", &["setup", "--remove"]).expect(3).warns(&[
         of_owner,
         "done before it, and kept: SELECT pg_drop_replication_slot('candor')",
         "left, shown in full by --dry-run: DROP PUBLICATION \"candor\"",
         "run `candor setup --remove` again",
     ]);
-    by("owner", &["setup", "--remove"]).expect(0).says(&["ran 1 statement", "publication and slot are gone"]);
-    by("owner", &["setup", "--event-trigger"]).expect(3).warns(&["event triggers are for a superuser"]);
+    run("owner", &["setup", "--remove"])
+        .expect(0)
+        .says(&["ran 1 statement", "publication and slot are gone"]);
+    run("owner", &["setup", "--event-trigger"]).expect(3).warns(&["event triggers are for a superuser"]);
 }
 
 #[test]
 fn a_role_that_may_not_read_the_log_is_told_the_statement_that_lets_it() {
-    let cluster = Cluster::start();
-    cluster.psql(SHOP);
-    let world = world(&cluster, "postgres");
-    world.candor(&["setup"]).expect(0);
+    let (cluster, world) = set_up();
     cluster.psql("CREATE ROLE reader LOGIN; GRANT SELECT ON users TO reader");
-    configure(&world, &cluster, "reader");
+    configure(&world, &by("reader", &cluster));
     let told = world.candor(&["tail", "--count", "1"]);
     assert!(told.code != 0, "{told:?}");
     told.warns(&["role \"reader\" may not read the log", "ALTER ROLE \"reader\" REPLICATION"]);
@@ -184,8 +173,7 @@ fn a_role_that_may_not_read_the_log_is_told_the_statement_that_lets_it() {
 #[test]
 fn a_server_whose_log_tells_no_rows_is_named_before_anything_is_done() {
     let cluster = Cluster::builder().setting("wal_level", "replica").start();
-    cluster.psql(SHOP);
-    let world = world(&cluster, "postgres");
+    let world = shop(&cluster);
     let shown = world.candor(&["setup", "--dry-run"]).expect(0);
     assert!(shown.out.lines().nth(1).unwrap().starts_with("-- wal_level is `replica`"), "{shown:?}");
     world
@@ -200,8 +188,7 @@ fn a_server_whose_log_tells_no_rows_is_named_before_anything_is_done() {
 #[test]
 fn a_password_or_tls_that_is_missing_is_told_with_the_next_step() {
     let cluster = Cluster::builder().password("right-and-secret").start();
-    cluster.psql(SHOP);
-    let world = world(&cluster, "postgres");
+    let world = shop(&cluster);
     let check = || {
         let mut command = world.command(&["check"]);
         command.env("HOME", world.path());

@@ -41,7 +41,6 @@ impl Compiler<'_> {
     /// The schemas of the path that this role may not use, where a name of the view may mean something else for it: the server
     /// passes them over in silence.
     pub(super) async fn hiding(&self, told: &Told) -> Result<Vec<String>, Error> {
-        self.look_as_filled().await?;
         let missing = self.path.missing(self.client).await?;
         if missing.is_empty() {
             return Ok(Vec::new());
@@ -57,7 +56,6 @@ impl Compiler<'_> {
 
     /// An expression of type `boolean`: whether the names of the relations that a view reads itself mean what they mean now.
     pub(super) async fn still(&self, told: &Told) -> Result<String, Error> {
-        self.look_as_filled().await?;
         let direct: Vec<u32> = told.direct.iter().copied().collect();
         let rows = self.client.query_typed(RELATIONS_SQL, &[(&direct, Type::OID_ARRAY)]).await?;
         let mut parts = Vec::new();
@@ -76,7 +74,6 @@ impl Compiler<'_> {
     /// Whether a query that the server wrote, read under the path of fills, calls nothing of users' making that the view does not.
     pub(super) async fn calls_the_same(&self, sql: &str, told: &Told) -> Result<bool, Error> {
         let sql = replaced(sql, &scan(sql).placeholders, key_function);
-        self.look_as_filled().await?;
         self.client
             .batch_execute(&format!("CREATE TEMPORARY VIEW candor_met(candor_value) AS {sql}"))
             .await?;
@@ -86,8 +83,8 @@ impl Compiler<'_> {
         Ok(met.are_among(&told.calls))
     }
 
-    /// Sets the path under which fills look for names.
-    async fn look_as_filled(&self) -> Result<(), Error> {
+    /// Sets the path under which fills look for names, for all that is asked here.
+    pub(super) async fn look_as_filled(&self) -> Result<(), Error> {
         self.client.batch_execute(&format!("SET LOCAL search_path = {}", self.path.as_sql())).await
     }
 }

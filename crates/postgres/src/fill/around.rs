@@ -9,11 +9,7 @@ use std::time::Duration;
 
 /// What goes before the statement: behind a pooler its transaction, in which it sets the path; on a standby the question how
 /// far it is.
-pub(super) fn before(
-    path: Option<&String>,
-    in_recovery: bool,
-    statement_timeout: Duration,
-) -> Option<String> {
+pub(super) fn before(path: Option<&str>, in_recovery: bool, statement_timeout: Duration) -> Option<String> {
     // Each statement has a snapshot of its own, whatever the role's default: what is asked before must not fix it.
     let isolation = "ISOLATION LEVEL READ COMMITTED";
     #[cfg(candor_sabotage)]

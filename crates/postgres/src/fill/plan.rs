@@ -33,6 +33,8 @@ pub(crate) struct Bounds {
 pub(crate) struct FillPlan {
     pub(crate) compiled: Arc<Compiled>,
     pub(super) bounds: Bounds,
+    /// The search path that fills set, as SQL.
+    pub(super) path: String,
     pub(super) one: Statement,
     pub(super) many: Statement,
 }
@@ -75,7 +77,8 @@ impl FillPlan {
         let writing = Writing { compiled: &compiled, bounds, view: &view, met: &met };
         let one = Statement { sql: writing.one().into(), types: kinds().map(parameter_type).collect() };
         let many = Statement { sql: writing.many().into(), types: kinds().map(array_type).collect() };
-        Ok(Self { compiled, bounds, one, many })
+        let path = compiled.path.as_sql();
+        Ok(Self { compiled, bounds, path, one, many })
     }
 }
 
