@@ -26,13 +26,11 @@ mod stand;
 mod task;
 mod transaction;
 
-use crate::catalog::coverage::{coverage_sql, doubted_sql, pending_sql};
 use crate::facets::Facets;
 use crate::identity::Identity;
 use crate::names::Names;
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
-use crate::setup::literal;
 use crate::view::Views;
 use crate::visibility::Visibility;
 use candor_core::port::{BoxFuture, Fault, Feed, SourceError};
@@ -155,21 +153,6 @@ impl Log {
         let tail = wait.await.map_err(|_| closed())??;
         Ok(Box::new(tail))
     }
-}
-
-/// The fingerprint of the publication; empty where there is none.
-pub(crate) fn covered(publication: &str) -> String {
-    format!("coalesce({}, '')::text", coverage_sql(&literal(publication)))
-}
-
-/// Whether the publication is being changed by a transaction that nobody sees yet.
-fn pending(publication: &str) -> String {
-    pending_sql(&literal(publication))
-}
-
-/// Whether something else that answers depend on is being changed by one.
-fn doubted(publication: &str) -> String {
-    doubted_sql(&literal(publication))
 }
 
 /// Why there is no proof while the publication is being changed.

@@ -37,6 +37,8 @@ struct Options {
     writes: Option<u64>,
     /// A binary to serve with, instead of one built here.
     candor: Option<PathBuf>,
+    /// Whether to print what each role asked, and how long that took the server.
+    statements: bool,
 }
 
 /// Who takes part.
@@ -132,6 +134,7 @@ async fn compare(options: &Options, candor: &std::path::Path) {
     let writes = options.writes.unwrap_or((alone / 100.0) as u64);
     tokio::join!(stage.library.warm(), stage.door.warm());
     stage.world.write(writes).await;
+    stage.world.forget_statements().await;
     println!("{} rows, Zipf 0.99, {writes} rows written a second by others; {} rounds of {} s", world::ROWS, options.rounds, options.seconds);
     let wanted = |contender: &Contender| {
         let name = contender.name();
@@ -148,6 +151,11 @@ async fn compare(options: &Options, candor: &std::path::Path) {
             }
         }
         table.print();
+    }
+    if options.statements {
+        for role in [DIRECT, LIBRARY, DOOR] {
+            stage.world.print_statements(role).await;
+        }
     }
 }
 
@@ -213,7 +221,7 @@ impl Stage {
 }
 
 fn options() -> Options {
-    let mut options = Options { rounds: 3, seconds: 1.5, clients: vec![1, 8, 64, 256], only: Vec::new(), writes: None, candor: None };
+    let mut options = Options { rounds: 3, seconds: 1.5, clients: vec![1, 8, 64, 256], only: Vec::new(), writes: None, candor: None, statements: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
@@ -223,6 +231,7 @@ fn options() -> Options {
             "--clients" => options.clients = value().split(',').map(|count| count.parse().expect("a number")).collect(),
             "--writes" => options.writes = Some(value().parse().expect("a number")),
             "--candor" => options.candor = Some(value().into()),
+            "--statements" => options.statements = true,
             "--only" => options.only.push(value()),
             _ => panic!("{word} is not known; see the head of bench/src/bin/postgres/main.rs"),
         }

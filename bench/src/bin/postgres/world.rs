@@ -135,6 +135,24 @@ impl World {
     }
 }
 
+impl World {
+    /// Begins to count statements anew.
+    pub async fn forget_statements(&self) {
+        self.admin.batch_execute("SELECT pg_stat_statements_reset()").await.expect("forgotten");
+    }
+
+    /// What a role asked most, with the time that it took the server.
+    pub async fn print_statements(&self, role: &str) {
+        let asked = "SELECT calls, mean_exec_time * 1000, total_exec_time, left(regexp_replace(query, '\\s+', ' ', 'g'), 160) \
+                     FROM pg_stat_statements WHERE userid = $1::text::regrole ORDER BY total_exec_time DESC LIMIT 8";
+        println!("\n{role}: calls, mean in µs, all in ms");
+        for row in self.admin.query(asked, &[&role]).await.expect("listed") {
+            let (calls, mean, all, text): (i64, f64, f64, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));
+            println!("{calls:>9} {mean:>8.1} {all:>8.0}  {text}");
+        }
+    }
+}
+
 /// Processor time a process used, all its threads together. (Of threads that have ended the kernel tells ticks only.)
 pub fn cpu_nanos(process: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();

@@ -1,6 +1,7 @@
 //! What a statement saw: its snapshot, a position above it, and the server that answered.
 
 use super::visible::Visible;
+use crate::catalog::coverage::look_sql;
 use crate::identity::{Identity, TIMELINE_SQL, started_sql, timeline_of};
 use crate::lsn::Lsn;
 use candor_core::{Position, Snapshot};
@@ -61,9 +62,9 @@ pub(super) const REPLAYED_SQL: &str = "SELECT pg_last_wal_replay_lsn()::text";
 pub(super) fn history_sql(publication: &str) -> String {
     format!(
         "SELECT pg_sequence_last_value(to_regclass('candor.mark'))::text, \
-         (SELECT received_tli FROM pg_stat_wal_receiver)::text, {}; \
+         (SELECT received_tli FROM pg_stat_wal_receiver)::text, l.coverage FROM ({}) l; \
          SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text",
-        crate::log::covered(publication)
+        look_sql(publication)
     )
 }
 

@@ -23,11 +23,12 @@
 //! position gets that of a glance, with the whole question after it, unless as much was vouched for already.
 //!
 //! A change of the schema that is logged and not visible yet has no rows that could be missing, but whoever holds a position
-//! above it would miss the change itself. So where a position counts, and from time to time for all who ask later, the whole
-//! question also asks whether there is such a change; while there is one, no more is vouched for.
+//! above it would miss the change itself. So the whole question also asks whether there is such a change; while there is one,
+//! no more is vouched for.
 
 use super::intact::Intact;
-use super::{Ask, Log, Standing, covered, doubted, is_pending, pending};
+use super::{Ask, Log, Standing, is_pending};
+use crate::catalog::coverage::{ANSWERS, PUBLICATION, look_sql};
 use crate::fill::Visible;
 use crate::identity::started_sql;
 use crate::pool::{Held, Pool, Route};
@@ -41,26 +42,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often what is vouched for grows though nobody asks for a position. Half of the engine's pulse: so it grows with each.
-const WARY_EVERY: Duration = Duration::from_millis(25);
+/// How often at most the whole question is asked under one snapshot, so that what is vouched for grows though nobody asks for a
+/// position. Half of the engine's pulse: so it grows with each.
+const VOUCHING_EVERY: Duration = Duration::from_millis(25);
 /// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
 const DECODING: Duration = Duration::from_millis(2);
 /// What a fence asks, and what is known of the answers.
 pub(super) struct Questions {
     glance_sql: Arc<str>,
     whole_sql: Arc<str>,
-    /// The whole question, and whether there is a change that nobody sees.
-    wary_sql: Arc<str>,
     intact: Mutex<Intact<Standing, String>>,
-    wary: Mutex<Wary>,
-}
-
-/// When it was asked last whether there is a change that nobody sees.
-#[derive(Debug, Default)]
-struct Wary {
-    last: Option<Instant>,
-    /// Whether the whole question was asked without it since.
-    is_owed: bool,
+    /// When the whole one was asked last.
+    asked_whole: Mutex<Option<Instant>>,
 }
 
 /// What a fence is wanted for.
@@ -81,7 +74,7 @@ struct Told {
     coverage: Option<String>,
     /// Whether the publication is being changed by somebody nobody sees yet. Only if the whole question was asked.
     is_pending: bool,
-    /// Whether something else is, that answers depend on; or nobody asked.
+    /// Whether something else is, that answers depend on. Only if the whole question was asked.
     is_doubted: bool,
 }
 
@@ -102,37 +95,27 @@ impl Questions {
         #[cfg(candor_sabotage)]
         let glance = if is(Sabotage::FlushedPosition) { glance.replace("insert", "flush") } else { glance };
         let started = started_sql();
-        let whole = format!("SELECT {glance}, {started}, {}, {}", covered(publication), pending(publication));
+        let look = look_sql(publication);
         Self {
             glance_sql: format!("SELECT {glance}, {started}").into(),
-            wary_sql: format!("{whole}, {}", doubted(publication)).into(),
-            whole_sql: whole.into(),
+            whole_sql: format!("SELECT {glance}, {started}, l.coverage, l.unseen FROM ({look}) l").into(),
             intact: Mutex::default(),
-            wary: Mutex::default(),
+            asked_whole: Mutex::default(),
         }
     }
 
-    /// The whole question, as it is asked now.
-    fn whole_sql(&self, wanted: Wanted) -> &Arc<str> {
-        let mut wary = self.wary.lock();
-        wary.is_owed = wanted == Wanted::Visible && !wary.is_due();
-        if wary.is_owed {
-            return &self.whole_sql;
-        }
-        wary.last = Some(Instant::now());
-        &self.wary_sql
+    /// Whether what a glance vouches for has to do, short as it may be of the position.
+    fn is_glance_enough(&self, wanted: Wanted) -> bool {
+        let is_young = |asked: Instant| asked.elapsed() < VOUCHING_EVERY;
+        #[cfg(candor_sabotage)]
+        let is_young = |asked| is_young(asked) || is(Sabotage::FingerprintOfAnySnapshot);
+        wanted == Wanted::Visible && self.asked_whole.lock().is_some_and(is_young)
     }
 
-    /// Whether a glance will not do, for what is vouched for has stood still too long.
-    fn owes_wary(&self) -> bool {
-        let wary = self.wary.lock();
-        wary.is_owed && wary.is_due()
-    }
-}
-
-impl Wary {
-    fn is_due(&self) -> bool {
-        self.last.is_none_or(|last| last.elapsed() >= WARY_EVERY)
+    /// The whole one, which is asked now.
+    fn whole(&self) -> &Arc<str> {
+        *self.asked_whole.lock() = Some(Instant::now());
+        &self.whole_sql
     }
 }
 
@@ -211,18 +194,18 @@ impl Log {
             let glance = ask(&mut held, glance_sql).await?;
             if self.is_of(&standing, &glance)
                 && let Some(vouched) = intact.lock().under(&standing, &glance.snapshot)
-                && (vouched >= glance.at || (wanted == Wanted::Visible && !self.questions.owes_wary()))
+                && (vouched >= glance.at || self.questions.is_glance_enough(wanted))
             {
                 held.settled();
                 let Told { at, snapshot, started, .. } = glance;
                 return Ok(Found { standing, at, snapshot, started, vouched });
             }
-            (Some(glance), ask(&mut held, self.questions.whole_sql(wanted)).await?)
+            (Some(glance), ask(&mut held, self.questions.whole()).await?)
         } else if wanted == Wanted::Position {
-            let (glance, told) = ask_both(&mut held, glance_sql, self.questions.whole_sql(wanted)).await?;
+            let (glance, told) = ask_both(&mut held, glance_sql, self.questions.whole()).await?;
             (Some(glance), told)
         } else {
-            (None, ask(&mut held, self.questions.whole_sql(wanted)).await?)
+            (None, ask(&mut held, self.questions.whole()).await?)
         };
         held.settled();
         drop(held);
@@ -322,8 +305,8 @@ fn read(row: &tokio_postgres::Row) -> Result<Told, SourceError> {
     let at: i64 = row.try_get(0).map_err(read)?;
     let is_whole = row.len() > 3;
     let coverage = if is_whole { Some(row.try_get(3).map_err(read)?) } else { None };
-    let is_pending = is_whole && row.try_get(4).map_err(read)?;
-    let is_doubted = if row.len() > 5 { row.try_get(5).map_err(read)? } else { true };
+    let unseen: i32 = if is_whole { row.try_get(4).map_err(read)? } else { 0 };
+    let (is_pending, is_doubted) = (unseen & PUBLICATION != 0, unseen & ANSWERS != 0);
     #[cfg(candor_sabotage)]
     let is_pending = is_pending && !is(Sabotage::PublicationPending);
     #[cfg(candor_sabotage)]

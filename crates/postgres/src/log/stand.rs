@@ -1,7 +1,8 @@
 //! Bringing the stream to stand: who is asked, from where it goes on, and what is not certain at its beginning.
 
 use super::task::Task;
-use super::{Standing, covered, is_pending, pending};
+use super::{Standing, is_pending};
+use crate::catalog::coverage::{PUBLICATION, look_sql};
 use crate::facets::Published;
 use crate::fault;
 use crate::pool::{Conn, Held};
@@ -72,13 +73,13 @@ async fn read_coverage(
     publication: &str,
 ) -> Result<(String, HashMap<u32, Published>), SourceError> {
     let sql = format!(
-        "SELECT {}, t.numbers, t.names, {}, t.uneven FROM ({PUBLISHED_SQL}) t",
-        covered(publication),
-        pending(publication)
+        "SELECT l.coverage, t.numbers, t.names, l.unseen, t.uneven FROM ({PUBLISHED_SQL}) t, ({}) l",
+        look_sql(publication)
     );
     let doing = |error: tokio_postgres::Error| fault::of("reading the publication", &error);
     let row = held.client.query_typed_one(&sql, &[(&publication, Type::TEXT)]).await.map_err(doing)?;
-    let is_under_change: bool = row.try_get(3).map_err(doing)?;
+    let unseen: i32 = row.try_get(3).map_err(doing)?;
+    let is_under_change = unseen & PUBLICATION != 0;
     #[cfg(candor_sabotage)]
     let is_under_change = is_under_change && !is(Sabotage::PublicationPending);
     if is_under_change {

@@ -3,8 +3,9 @@
 use super::reached::Reached;
 use super::stand::Stood;
 use super::transaction::{Transaction, table};
-use super::{Ask, Standing, State, Tail, backoff, covered, is_passing};
+use super::{Ask, Standing, State, Tail, backoff, is_passing};
 use crate::Lsn;
+use crate::catalog::coverage::look_sql;
 use crate::derive::COMPILE_TIMEOUT;
 use crate::facets::Facets;
 use crate::fault;
@@ -264,7 +265,7 @@ impl Task {
     async fn is_covered(&self, standing: &Standing) -> bool {
         let Ok(mut held) = self.pool.acquire().await else { return false };
         held.busy();
-        let sql = format!("SELECT {}", covered(&self.options.publication));
+        let sql = format!("SELECT l.coverage FROM ({}) l", look_sql(&self.options.publication));
         let row = held.client.query_typed_one(&sql, &[]).await;
         held.settled();
         row.and_then(|row| row.try_get::<_, String>(0)).is_ok_and(|coverage| coverage == standing.coverage)

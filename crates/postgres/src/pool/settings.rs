@@ -26,10 +26,11 @@ const SPELLING: [(&str, &str); 11] = [
 /// A name of ours among the settings. A session that does not know it has lost all others that came with it.
 const MARK: &str = "candor.session";
 
-/// The settings of a session, for the start of a direct connection.
+/// The settings of a session, for the start of a direct connection. What is asked here answers within milliseconds, and to
+/// compile a statement takes longer than that whenever the planner thinks the catalogs large.
 pub(super) fn startup_options(options: &PostgresOptions) -> String {
     let mut text = format!(
-        "-c {MARK}=direct -c default_transaction_read_only=on -c statement_timeout={}",
+        "-c {MARK}=direct -c default_transaction_read_only=on -c jit=off -c statement_timeout={}",
         milliseconds(options.statement_timeout)
     );
     for (name, value) in SPELLING {
@@ -45,8 +46,10 @@ pub(super) const MARK_SQL: &str = "SELECT coalesce(current_setting('candor.sessi
 /// The settings of one transaction, behind a pooler.
 pub(crate) fn local_settings(statement_timeout: Duration) -> String {
     // Whoever used the session before may have taken another role, for which rows and schemas are others.
-    let mut text =
-        format!("SET LOCAL role TO DEFAULT; SET LOCAL statement_timeout={}", milliseconds(statement_timeout));
+    let mut text = format!(
+        "SET LOCAL role TO DEFAULT; SET LOCAL jit=off; SET LOCAL statement_timeout={}",
+        milliseconds(statement_timeout)
+    );
     for (name, value) in SPELLING {
         text.push_str(&format!("; SET LOCAL {name}='{value}'"));
     }

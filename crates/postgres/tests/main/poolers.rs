@@ -9,7 +9,7 @@ use candor_testbed::Cluster;
 /// How the questions of fences, of the beginning of a stream and of `check` start.
 const OURS: [&str; 7] = [
     "SELECT (pg_current_wal_insert_lsn()",
-    "SELECT coalesce((SELECT pg_catalog.concat_ws",
+    "SELECT l.coverage, t.numbers",
     "SELECT (s.confirmed_flush_lsn",
     "WITH RECURSIVE told(oid)",
     "SELECT gid, owner",
