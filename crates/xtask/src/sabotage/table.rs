@@ -199,6 +199,7 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
     (
         FingerprintOfLooks,
         &[
+            unit("derive::tests::shapes::the_fingerprint_follows_what_the_log_covers_and_nothing_else"),
             cache(
                 "main::schema::a_table_that_another_publication_lets_go_to_be_unlogged_for_a_moment_was_changed",
             ),
@@ -217,6 +218,7 @@ pub(super) const TABLE: &[(Sabotage, &[Test])] = &[
     (
         FingerprintOfTables,
         &[
+            unit("derive::tests::shapes::the_fingerprint_follows_what_the_log_covers_and_nothing_else"),
             cache(
                 "main::schema::a_part_of_a_composite_type_that_is_renamed_changes_the_answers_that_show_it",
             ),
