@@ -57,10 +57,12 @@ where
     }
 
     fn put(&self, key: K, entry: Entry<V>) {
-        let better = self.entries.peek(&key).is_some_and(|known| known.is_later_fill_than(&entry));
-        if !better {
-            self.entries.insert(key, entry);
+        let known = self.entries.peek(&key);
+        if known.as_ref().is_some_and(|known| known.is_later_fill_than(&entry)) {
+            return;
         }
+        let mut replacing = Replacing(known.is_some());
+        self.entries.insert_with_lifecycle(key, entry, &mut replacing);
     }
 
     fn prove(&self, key: &K, entry: &Entry<V>) {
@@ -118,14 +120,21 @@ impl<K, V> Weighter<K, Entry<V>> for SlotWeighter<K, V> {
     }
 }
 
+/// Counts what was dropped for space. The crate also says of an entry whose place another takes that it is evicted.
 #[derive(Clone)]
 struct CountEvictions(Arc<AtomicU64>);
 
-impl<K, V> Lifecycle<K, Entry<V>> for CountEvictions {
-    type RequestState = ();
+/// Whether an entry of the same key is about to be replaced.
+#[derive(Default)]
+struct Replacing(bool);
 
-    fn on_evict(&self, (): &mut (), _: K, _: Entry<V>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+impl<K, V> Lifecycle<K, Entry<V>> for CountEvictions {
+    type RequestState = Replacing;
+
+    fn on_evict(&self, replacing: &mut Replacing, _: K, _: Entry<V>) {
+        if !std::mem::take(&mut replacing.0) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -210,6 +219,8 @@ mod tests {
         let usage = memory.usage();
         assert!(usage.bytes <= usage.bytes_max, "{usage:?}");
         assert!(usage.entries < 64 && usage.evicted + usage.entries as u64 == 1000, "{usage:?}");
+        memory.put(999, entry(&text, 2));
+        assert_eq!(memory.usage().evicted, usage.evicted, "a refill drops nothing");
     }
 
     #[test]
