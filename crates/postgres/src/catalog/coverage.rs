@@ -51,14 +51,15 @@ pub(crate) fn look_sql(publication: &str) -> String {
     let through = THROUGH.iter().map(|rows| rows.sql(ANSWERS));
     let rows: Vec<String> = of_publication.chain(through).chain([RELATIONS_SQL.to_owned()]).collect();
     let sql = format!(
-        "SELECT CASE WHEN p.oid IS NULL THEN '' ELSE pg_catalog.concat_ws('/', p.oid, x.counted, x.written) END AS coverage, \
-           coalesce(x.unseen, 0) AS unseen \
-         FROM (VALUES (1)) one LEFT JOIN pg_catalog.pg_publication p ON p.pubname = {}, LATERAL ( \
-           SELECT count(x.mark) AS counted, sum(pg_catalog.hashtextextended(x.writer::text, x.mark)) AS written, \
-             bit_or(CASE WHEN {UNSEEN_SQL} THEN x.what END) FILTER (WHERE x.xmax <> '0'::xid) AS unseen \
-           FROM ({}) x(mark, writer, xmax, what)) x",
-        literal(publication),
-        rows.join(" UNION ALL ")
+        "SELECT coalesce(l.coverage, '') AS coverage, coalesce(l.unseen, 0) AS unseen FROM (VALUES (1)) one LEFT JOIN ( \
+           SELECT pg_catalog.concat_ws('/', p.oid, x.counted, x.written) AS coverage, x.unseen \
+           FROM pg_catalog.pg_publication p, LATERAL ( \
+             SELECT count(x.mark) AS counted, sum(pg_catalog.hashtextextended(x.writer::text, x.mark)) AS written, \
+               bit_or(CASE WHEN {UNSEEN_SQL} THEN x.what END) FILTER (WHERE x.xmax <> '0'::xid) AS unseen \
+             FROM ({}) x(mark, writer, xmax, what)) x \
+           WHERE p.pubname = {}) l ON true",
+        rows.join(" UNION ALL "),
+        literal(publication)
     );
     #[cfg(candor_sabotage)]
     let sql = sabotaged(&sql);
@@ -117,7 +118,7 @@ const THROUGH: [Rows; 10] = [
     Rows::new(
         "y.oid::int8",
         "y",
-        "pg_catalog.pg_type y WHERE y.oid >= 16384 AND y.typrelid = 0 AND y.typcategory <> 'A' \
+        "pg_catalog.pg_type y WHERE y.oid >= 16384 AND y.typrelid = 0 AND NOT (y.typtype = 'b' AND y.typcategory = 'A') \
            AND NOT pg_catalog.pg_is_other_temp_schema(y.typnamespace) \
            AND y.typnamespace <> pg_catalog.pg_my_temp_schema()",
     ),
@@ -130,7 +131,8 @@ const THROUGH: [Rows; 10] = [
 ];
 
 /// Relations: published tables, partitions, stored views and composite types, with their columns, their row types, and what
-/// stored views do. Of other tables only who is about to change them: one may be about to become a partition.
+/// stored views do. Of other tables only who is about to change them: one may be about to become a partition. UNLOGGED tables
+/// are none of a publication that does not name them.
 const RELATIONS_SQL: &str = "\
     SELECT y.mark, y.writer, y.xmax, 2 FROM ( \
       SELECT c.oid, c.relname, c.relnamespace, c.reltype, c.relkind, c.relpersistence, c.relreplident, \
@@ -144,7 +146,8 @@ const RELATIONS_SQL: &str = "\
             AND s.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass) AS is_of_schema \
       FROM pg_catalog.pg_class c \
       WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'c') AND c.relpersistence <> 't' OFFSET 0) c, \
-    LATERAL (SELECT c.relkind IN ('v', 'c') OR c.relispartition OR c.is_named OR c.is_of_schema OR p.puballtables) k(counts), \
+    LATERAL (SELECT c.relkind IN ('v', 'c') OR c.relispartition OR c.is_named \
+      OR c.relpersistence = 'p' AND (c.is_of_schema OR p.puballtables)) k(counts), \
     LATERAL ( \
       SELECT CASE WHEN k.counts THEN pg_catalog.hashtextextended(pg_catalog.concat_ws('/', c.relname, \
             c.relnamespace, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity, \

@@ -258,6 +258,8 @@ fn the_fingerprint_follows_what_the_log_covers_and_nothing_else() {
     noisy("ALTER TYPE mood RENAME VALUE 'sad' TO 'gloomy'");
     noisy("CREATE DOMAIN few_words AS text");
     noisy("ALTER DOMAIN few_words RENAME TO words");
+    noisy("CREATE DOMAIN many_words AS text[]");
+    noisy("ALTER DOMAIN many_words SET NOT NULL");
     noisy("CREATE TYPE pair AS (a int, b int)");
     noisy("ALTER TYPE pair RENAME ATTRIBUTE b TO c");
     noisy("CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)");
@@ -267,6 +269,9 @@ fn the_fingerprint_follows_what_the_log_covers_and_nothing_else() {
     noisy("ALTER TEXT SEARCH CONFIGURATION terse ADD MAPPING FOR word WITH simple");
     noisy("CREATE TEXT SEARCH DICTIONARY brief (TEMPLATE = simple)");
     quiet("CREATE FUNCTION pg_temp.two() RETURNS int LANGUAGE sql AS 'SELECT 2'");
+    quiet(
+        "CREATE UNLOGGED TABLE staged (id int); TRUNCATE staged; ALTER TABLE staged ADD name text; DROP TABLE staged",
+    );
     quiet("CREATE TEMPORARY TABLE passing (id int); ALTER TABLE passing ADD COLUMN name text");
     noisy("CREATE TABLE rare () INHERITS (genre)");
     noisy("ALTER TABLE rare NO INHERIT genre");
@@ -279,6 +284,8 @@ fn the_fingerprint_follows_what_the_log_covers_and_nothing_else() {
     noisy("ALTER PUBLICATION candor ADD TABLES IN SCHEMA cellar");
     noisy("CREATE TABLE cellar.wine (id int)");
     noisy("ALTER TABLE cellar.wine ADD COLUMN year int");
+    quiet("CREATE UNLOGGED TABLE cellar.staged (id int); ALTER TABLE cellar.staged ADD name text");
+    noisy("ALTER TABLE cellar.staged SET LOGGED");
     quiet("ALTER TABLE more DROP COLUMN name");
     noisy("ALTER PUBLICATION candor DROP TABLES IN SCHEMA cellar");
     quiet("ALTER TABLE cellar.wine DROP COLUMN year");
