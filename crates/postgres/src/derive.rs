@@ -169,7 +169,7 @@ impl Compiler<'_> {
                 let finding = self.opinion(doing, error).await?;
                 let missing =
                     self.path.missing(self.client).await.map_err(|error| fault::of(doing, &error))?;
-                self.findings.extend(missing.iter().map(|schema| hidden(schema)));
+                self.hidden(&missing).await.map_err(|error| fault::of(doing, &error))?;
                 self.findings.push(finding);
                 return Ok(compiled);
             }
@@ -203,7 +203,7 @@ impl Compiler<'_> {
             let hiding = self.hiding(&seen.told).await.map_err(|error| fault::of(doing, &error))?;
             #[cfg(candor_sabotage)]
             let hiding = if is(Sabotage::NamesOfCompiler) { Vec::new() } else { hiding };
-            self.findings.extend(hiding.iter().map(|schema| hidden(schema)));
+            self.hidden(&hiding).await.map_err(|error| fault::of(doing, &error))?;
         }
         if !self.is_refused() {
             self.depend(&mut compiled, &seen).await.map_err(|error| fault::of(doing, &error))?;
@@ -266,17 +266,26 @@ impl Compiler<'_> {
             self.findings.push(finding);
         }
     }
-}
 
-/// A schema that the role that fills looks into, and this one does not.
-fn hidden(schema: &str) -> Finding {
-    refuse::refused(
-        format!(
-            "the role that fills looks for tables in the schema `{schema}`, which the role that reads the log may not use (or it \
-             is gone)"
-        ),
-        format!("GRANT USAGE ON SCHEMA {} TO the role that reads the log", crate::catalog::quote(schema)),
-    )
+    /// Refuses the view for schemas that the role that fills looks into, and this one does not.
+    async fn hidden(&mut self, schemas: &[impl AsRef<str>]) -> Result<(), tokio_postgres::Error> {
+        if schemas.is_empty() {
+            return Ok(());
+        }
+        let row = self.client.query_typed_one("SELECT pg_catalog.quote_ident(current_user)", &[]).await?;
+        let role: &str = row.try_get(0)?;
+        self.findings.extend(schemas.iter().map(|schema| {
+            let schema = schema.as_ref();
+            refuse::refused(
+                format!(
+                    "the role that fills looks for tables in the schema `{schema}`, which the role that reads the log may not \
+                     use (or it is gone)"
+                ),
+                format!("GRANT USAGE ON SCHEMA {} TO {role}", crate::catalog::quote(schema)),
+            )
+        }));
+        Ok(())
+    }
 }
 
 fn blank(query: &ViewQuery, path: &SearchPath) -> Compiled {

@@ -5,7 +5,8 @@
 //! that rotates; medians over the rounds are reported, and ratios to the fastest direct reads of the same round.
 //!
 //! `cargo x bench postgres [--rounds N] [--seconds N] [--clients 1,8,64,256] [--only WORD]… [--writes PER_SECOND]
-//! [--candor BINARY]`; `--only ledger` measures nothing but the way from the log into the ledger.
+//! [--candor BINARY] [--statements]`; `--only ledger` measures nothing but the way from the log into the ledger, and
+//! `--statements` also prints what each role asked most, with the time that it took the server.
 
 mod direct;
 mod door;

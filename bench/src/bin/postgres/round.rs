@@ -60,7 +60,10 @@ impl Seen {
     }
 }
 
-/// Runs `clients` of these for `seconds`, after a moment to warm up. `around` is called when counting begins and when it
+/// How long clients ask before anything counts: while others had their turns nobody read here, and rows were written.
+const LEAD: Duration = Duration::from_secs(1);
+
+/// Runs `clients` of these for `seconds`, after a lead. `around` is called when counting begins and when it
 /// ends, and tells what had been spent.
 pub async fn run<F, S>(
     clients: usize,
@@ -73,7 +76,7 @@ where
 {
     let bell = Bell { counting: Arc::default(), over: Arc::default() };
     let tasks: Vec<_> = (0..clients).map(|number| tokio::spawn(client(number, bell.clone()))).collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(LEAD).await;
     let before = around().await;
     bell.counting.store(true, Ordering::Relaxed);
     let began = Instant::now();

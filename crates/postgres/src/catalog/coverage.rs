@@ -1,15 +1,15 @@
 //! A fingerprint of everything whose change voids what was derived, or what the log covers, without a word in the log.
 //!
 //! A table that leaves the publication is silent from then on. A column that gets another type has all its values written
-//! anew, and none of that is logged. So each fence and each fill asks for the fingerprint in its own statement: while it is
-//! the same, the log tells of the same tables in the same way.
+//! anew, and none of that is logged. So fences ask for the fingerprint in their own statement: while it is the same, the log
+//! tells of the same tables in the same way.
 //!
 //! What changes it: the publication and its options; the tables in it, their names, replica identity, row security,
 //! partitions and children; any change of their columns, known by the transaction that made it; the database's views with
-//! their names and columns, functions, operators, casts, types, collations, and how words are looked for, for a view of ours may
-//! read through them. What does not: data, TRUNCATE (the log tells it),
-//! VACUUM, ANALYZE, indexes. A replica identity that ends because its index is dropped is not seen here; the log describes
-//! each table anew before its next change.
+//! their names and columns, functions, operators, casts, types, collations, and how words are looked for, for a view of ours
+//! may read through them. What does not: data, TRUNCATE (the log tells it), VACUUM, ANALYZE, indexes, and whatever is done to
+//! tables that are not published or temporary. A replica identity that ends because its index is dropped is not seen here; the
+//! log describes each table anew before its next change.
 //!
 //! **There and back.** What one transaction takes away, writes to and puts back looks the same before and after, and the log
 //! tells nothing of what was written, or tells it under a name that means nothing to us. So nothing here is compared by how
@@ -20,8 +20,8 @@
 //! * A table that is renamed or moved, and back, had its row type renamed or moved with it; a schema its own row written.
 //!   The type, because the table's row is written by TRUNCATE too, which the log tells of.
 //! * A table that the publication holds without naming it (FOR ALL TABLES, a schema, the partitions of a root) may be made
-//!   UNLOGGED, or be detached, and back, whatever another publication names, for that may let it go meanwhile; of these the table's row counts, and so TRUNCATE, VACUUM FULL, CLUSTER and GRANT of
-//!   such a table end what is kept.
+//!   UNLOGGED, or be detached, and back, whatever another publication names, for that may let it go meanwhile; of these the
+//!   table's row counts, and so TRUNCATE, VACUUM FULL, CLUSTER and GRANT of such a table end what is kept.
 //! * A partition that is detached CONCURRENTLY leaves in two steps, and after the first its rows are gone for whoever reads the
 //!   root, although it still hangs there: of what hangs on what, who wrote it last counts too.
 //! * TRUNCATE of a partition is not logged for a publication that tells of its root, whichever others name the partition. So of
@@ -49,7 +49,7 @@ use crate::setup::literal;
 pub(crate) fn look_sql(publication: &str) -> String {
     let of_publication = OF_PUBLICATION.iter().map(|rows| rows.sql(PUBLICATION));
     let through = THROUGH.iter().map(|rows| rows.sql(ANSWERS));
-    let rows: Vec<String> = of_publication.chain(through).chain([RELATIONS_SQL.to_owned()]).collect();
+    let rows: Vec<String> = of_publication.chain(through).chain([relations_sql()]).collect();
     let sql = format!(
         "SELECT coalesce(l.coverage, '') AS coverage, coalesce(l.unseen, 0) AS unseen FROM (VALUES (1)) one LEFT JOIN ( \
            SELECT pg_catalog.concat_ws('/', p.oid, x.counted, x.written) AS coverage, x.unseen \
@@ -133,33 +133,36 @@ const THROUGH: [Rows; 10] = [
 /// Relations: published tables, partitions, stored views and composite types, with their columns, their row types, and what
 /// stored views do. Of other tables only who is about to change them: one may be about to become a partition. UNLOGGED tables
 /// are none of a publication that does not name them.
-const RELATIONS_SQL: &str = "\
-    SELECT y.mark, y.writer, y.xmax, 2 FROM ( \
-      SELECT c.oid, c.relname, c.relnamespace, c.reltype, c.relkind, c.relpersistence, c.relreplident, \
-        c.relrowsecurity, c.relforcerowsecurity, c.relispartition, c.relhassubclass, c.xmin, c.xmax, \
-        c.oid IN (SELECT r.prrelid FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid) AS is_named, \
-        c.relnamespace IN ( \
-          SELECT s.refobjid FROM pg_catalog.pg_depend d \
-            JOIN pg_catalog.pg_depend s ON s.classid = d.classid AND s.objid = d.objid \
-          WHERE d.refclassid = 'pg_catalog.pg_publication'::pg_catalog.regclass AND d.refobjid = p.oid \
-            AND d.classid <> 'pg_catalog.pg_publication_rel'::pg_catalog.regclass \
-            AND s.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass) AS is_of_schema \
-      FROM pg_catalog.pg_class c \
-      WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'c') AND c.relpersistence <> 't' OFFSET 0) c, \
-    LATERAL (SELECT c.relkind IN ('v', 'c') OR c.relispartition OR c.is_named \
-      OR c.relpersistence = 'p' AND (c.is_of_schema OR p.puballtables)) k(counts), \
-    LATERAL ( \
-      SELECT CASE WHEN k.counts THEN pg_catalog.hashtextextended(pg_catalog.concat_ws('/', c.relname, \
-            c.relnamespace, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity, \
-            c.relispartition, c.relhassubclass), c.oid::int8) END, \
-          CASE WHEN c.is_named AND NOT c.relispartition THEN '0'::xid ELSE c.xmin END, c.xmax \
-      UNION ALL SELECT (a.attrelid::int8 << 16) + a.attnum::int8, a.xmin, a.xmax FROM pg_catalog.pg_attribute a \
-        WHERE a.attrelid = CASE WHEN k.counts THEN c.oid END AND a.attnum > 0 \
-      UNION ALL SELECT t.oid::int8, t.xmin, t.xmax FROM pg_catalog.pg_type t \
-        WHERE t.oid = CASE WHEN k.counts THEN c.reltype END \
-      UNION ALL SELECT v.oid::int8, v.xmin, v.xmax FROM pg_catalog.pg_rewrite v \
-        WHERE v.ev_class = CASE WHEN c.relkind = 'v' THEN c.oid END) y(mark, writer, xmax) \
-    WHERE k.counts OR c.xmax <> '0'::xid";
+fn relations_sql() -> String {
+    format!(
+        "SELECT y.mark, y.writer, y.xmax, {ANSWERS} FROM ( \
+           SELECT c.oid, c.relname, c.relnamespace, c.reltype, c.relkind, c.relpersistence, c.relreplident, \
+             c.relrowsecurity, c.relforcerowsecurity, c.relispartition, c.relhassubclass, c.xmin, c.xmax, \
+             c.oid IN (SELECT r.prrelid FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid) AS is_named, \
+             c.relnamespace IN ( \
+               SELECT s.refobjid FROM pg_catalog.pg_depend d \
+                 JOIN pg_catalog.pg_depend s ON s.classid = d.classid AND s.objid = d.objid \
+               WHERE d.refclassid = 'pg_catalog.pg_publication'::pg_catalog.regclass AND d.refobjid = p.oid \
+                 AND d.classid <> 'pg_catalog.pg_publication_rel'::pg_catalog.regclass \
+                 AND s.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass) AS is_of_schema \
+           FROM pg_catalog.pg_class c \
+           WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'c') AND c.relpersistence <> 't' OFFSET 0) c, \
+         LATERAL (SELECT c.relkind IN ('v', 'c') OR c.relispartition OR c.is_named \
+           OR c.relpersistence = 'p' AND (c.is_of_schema OR p.puballtables)) k(counts), \
+         LATERAL ( \
+           SELECT CASE WHEN k.counts THEN pg_catalog.hashtextextended(pg_catalog.concat_ws('/', c.relname, \
+                 c.relnamespace, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity, \
+                 c.relispartition, c.relhassubclass), c.oid::int8) END, \
+               CASE WHEN c.is_named AND NOT c.relispartition THEN '0'::xid ELSE c.xmin END, c.xmax \
+           UNION ALL SELECT (a.attrelid::int8 << 16) + a.attnum::int8, a.xmin, a.xmax FROM pg_catalog.pg_attribute a \
+             WHERE a.attrelid = CASE WHEN k.counts THEN c.oid END AND a.attnum > 0 \
+           UNION ALL SELECT t.oid::int8, t.xmin, t.xmax FROM pg_catalog.pg_type t \
+             WHERE t.oid = CASE WHEN k.counts THEN c.reltype END \
+           UNION ALL SELECT v.oid::int8, v.xmin, v.xmax FROM pg_catalog.pg_rewrite v \
+             WHERE v.ev_class = CASE WHEN c.relkind = 'v' THEN c.oid END) y(mark, writer, xmax) \
+         WHERE k.counts OR c.xmax <> '0'::xid"
+    )
+}
 
 /// Whether the transaction of that number is not visible yet and may be some day. Those below the snapshot's `xmin` rolled
 /// back, or only locked the row.

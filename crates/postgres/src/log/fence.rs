@@ -47,6 +47,7 @@ use tokio::time::Instant;
 const VOUCHING_EVERY: Duration = Duration::from_millis(25);
 /// How long a fence waits for commits that are visible to be decoded, before it asks for everything that was logged.
 const DECODING: Duration = Duration::from_millis(2);
+
 /// What a fence asks, and what is known of the answers.
 pub(super) struct Questions {
     glance_sql: Arc<str>,

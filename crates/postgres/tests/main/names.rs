@@ -92,8 +92,8 @@ async fn a_schema_that_only_the_role_that_fills_may_use_is_refused_with_the_mend
     let found = postgres.prepare(&users()).await.expect("asked");
     let refused = found.findings.iter().find(|found| found.severity == Severity::Refused);
     let refused = refused.expect("`users` would be another table");
-    assert!(refused.message.contains("`green`") && refused.mend.contains("SCHEMA green"), "{refused:?}");
-    cluster.psql("GRANT USAGE ON SCHEMA green TO log");
+    assert!(refused.message.contains("`green`"), "{refused:?}");
+    cluster.psql(&refused.mend);
     assert!(!postgres.prepare(&users()).await.expect("asked").is_refused());
 }
 
