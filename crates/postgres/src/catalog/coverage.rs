@@ -40,7 +40,7 @@ use crate::setup::literal;
 /// **Answers**: a change of anything else holds off those who write to the table, so no row of theirs is missing in the log; but
 /// it changes answers itself, and the log has no word of that. Its commit may be logged at or below a position that somebody
 /// is given once it is visible: so while it is under way no position is vouched for. What is only added, and changes no row
-/// that was there, is not seen here: a table that becomes the heir of one that has others already.
+/// that was there, is not seen here: a table that is not published and becomes the heir of one that has others already.
 ///
 /// Every commit makes this question necessary once, so it is one pass over each catalog, for the fingerprint and for unseen
 /// changes alike; and each catalog's rows have the columns in the order in which they are used, which spares the server a
