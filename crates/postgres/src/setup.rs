@@ -118,7 +118,7 @@ pub fn is_remark(line: &str) -> bool {
 
 /// Why nothing of a plan may be run yet, with what to do first.
 pub(crate) fn obstacle(facts: &Facts, needs: &Needs) -> Option<String> {
-    if needs.tables.is_empty() && facts.publication.is_none() {
+    if is_unneeded(facts, needs) {
         return None;
     }
     if facts.server.wal_level != "logical" {
@@ -138,16 +138,25 @@ pub(crate) fn obstacle(facts: &Facts, needs: &Needs) -> Option<String> {
     ))
 }
 
-/// The slot, if it is Candor's and there is no publication: one that is made now is younger.
+/// Whether there is nothing to publish, and nothing published.
+fn is_unneeded(facts: &Facts, needs: &Needs) -> bool {
+    needs.tables.is_empty() && facts.publication.is_none()
+}
+
+/// The slot, if it is Candor's.
+fn our_slot(facts: &Facts) -> Option<&Slot> {
+    facts.slot.as_ref().filter(|slot| slot.is_ours(&facts.server.database))
+}
+
+/// The same if there is no publication: one that is made now is younger.
 fn slot_before_publication(facts: &Facts) -> Option<&Slot> {
-    let slot = facts.slot.as_ref().filter(|slot| slot.is_ours(&facts.server.database));
-    slot.filter(|_| facts.publication.is_none())
+    our_slot(facts).filter(|_| facts.publication.is_none())
 }
 
 /// The statements that bring the database to what is needed, in order. Empty if it is there.
 pub(crate) fn plan(facts: &Facts, needs: &Needs, options: SetupOptions) -> Vec<String> {
     let mut statements = Vec::new();
-    if needs.tables.is_empty() && facts.publication.is_none() {
+    if is_unneeded(facts, needs) {
         return statements;
     }
     statements.extend(obstacle(facts, needs).map(|why| format!("-- {why}")));
@@ -186,8 +195,7 @@ pub(crate) fn plan(facts: &Facts, needs: &Needs, options: SetupOptions) -> Vec<S
 
 /// Why nothing may be taken out yet, with what to do first.
 pub(crate) fn removal_obstacle(facts: &Facts) -> Option<String> {
-    let slot = facts.slot.as_ref().filter(|slot| slot.is_ours(&facts.server.database));
-    let process = slot?.active_pid?;
+    let process = our_slot(facts)?.active_pid?;
     Some(format!(
         "slot {} is being read by process {process}: stop Candor first; nothing is removed",
         name(&facts.slot_name)
@@ -200,7 +208,7 @@ pub(crate) fn removal(facts: &Facts) -> Vec<String> {
         return vec![format!("-- {why}")];
     }
     let mut statements = Vec::new();
-    if facts.slot.as_ref().is_some_and(|slot| slot.is_ours(&facts.server.database)) {
+    if our_slot(facts).is_some() {
         statements.push(drop_slot(&facts.slot_name));
     }
     let published = facts.publication.as_ref().filter(|publication| publication.is_ours);

@@ -133,9 +133,7 @@ impl World {
         let pids = rows.iter().map(|row| row.get::<_, i32>(0) as u32);
         Spent { statements: calls as u64, cpu_nanos: pids.map(cpu_nanos).sum(), server_nanos: 0 }
     }
-}
 
-impl World {
     /// Begins to count statements anew.
     pub async fn forget_statements(&self) {
         self.admin.batch_execute("SELECT pg_stat_statements_reset()").await.expect("forgotten");

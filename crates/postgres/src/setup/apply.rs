@@ -63,7 +63,7 @@ async fn reset(client: &Client) {
 
 fn with_advice(error: &tokio_postgres::Error, statement: &str, patience_ms: u64) -> SourceError {
     let mut told = fault::of("setting up the database", error);
-    let is_slot = statement.contains("_replication_slot(");
+    let is_slot = is_of_slot(statement);
     let seconds = patience_ms / 1_000;
     let advice = match error.code() {
         Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE && is_slot => format!(
@@ -102,10 +102,15 @@ fn with_advice(error: &tokio_postgres::Error, statement: &str, patience_ms: u64)
     told
 }
 
+/// Whether a statement makes or drops a slot.
+fn is_of_slot(statement: &str) -> bool {
+    statement.contains("_replication_slot(")
+}
+
 /// Which role may run a statement of a plan. They are several where those who own tables do not read the log.
 fn who_may(statement: &str) -> &'static str {
     let is_of = |what: &str| statement.contains(what);
-    if is_of("_replication_slot(") {
+    if is_of_slot(statement) {
         "a slot is for a role with REPLICATION: run this as the role that reads the log"
     } else if is_of("EVENT TRIGGER") || is_of("candor.ddl()") {
         "event triggers are for a superuser: run this as one"
